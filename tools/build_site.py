@@ -1,0 +1,55 @@
+#!/usr/bin/env python
+"Build the site in `_docs` without Quarto: nbdev processes the notebooks, smalldocs renders and checks them"
+import json,os,re,shutil,subprocess,sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from nbdev.config import get_config
+from nbdev.quarto import refresh_quarto_yml
+from nbdev.serve import proc_nbs
+
+number = re.compile(r'^\d+[a-zA-Z0-9]*_')
+link   = re.compile(r'(\]\()([^)\s#]+?)\.ipynb(?=[)#])')
+
+def page_name(path):
+    "The name nbdev gives to a page: the file's name without its number, in lower case"
+    p = Path(path)
+    return p.with_name(number.sub('', p.name).lower()).as_posix()
+
+def localise(text, depth, site):
+    "Point links at notebooks and at our own published site to the pages beside them"
+    text = link.sub(lambda m: f'{m[1]}{page_name(m[2])}.ipynb' if '://' not in m[2] else m[0], text)
+    return text.replace(f']({site}/', f"]({'../'*depth}")
+
+def rename(root, site):
+    "Give each processed notebook the name of its page, as Quarto does by the option `output-file`, which smalldocs does not read"
+    for fn in sorted(root.rglob('*.ipynb')):
+        nb,depth = json.loads(fn.read_text()),len(fn.relative_to(root).parents)-1
+        for c in nb['cells']:
+            src = ''.join(c['source'])
+            if c['cell_type']=='raw': src = re.sub(r'^output-file:.*\n', '', src, flags=re.M)
+            if c['cell_type']=='markdown': src = localise(src, depth, site)
+            c['source'] = src
+            for d in (o['data'] for o in c.get('outputs', []) if 'data' in o):
+                if 'text/markdown' in d: d['text/markdown'] = localise(''.join(d['text/markdown']), depth, site)
+        fn.unlink()
+        (fn.parent/Path(page_name(fn.name))).write_text(json.dumps(nb))
+
+def main():
+    cfg = get_config()
+    root = Path(cfg.config_path)
+    os.chdir(root)
+    sys.path.insert(0, str(root)) # the worker processes inherit this path, and import the package from it
+    if not find_spec('smalldocs'): sys.exit('smalldocs is not installed: it needs Python 3.11 or newer; use Quarto and nbdev_docs instead')
+    refresh_quarto_yml()
+    proc = Path(proc_nbs(force=True))
+    rename(proc, f"{cfg.doc_host}{cfg.doc_baseurl}")
+    for cmd in (['render','--quiet','--strict'], ['check']):
+        r = subprocess.run([sys.executable, '-m', 'smalldocs.cli', *cmd, str(proc)])
+        if r.returncode: sys.exit(f"smalldocs {cmd[0]} found something; the processed notebooks are in {proc.name}")
+    shutil.rmtree(cfg.doc_path, ignore_errors=True)
+    shutil.move(proc/cfg.doc_path.name, cfg.doc_path)
+    shutil.rmtree(proc)
+    print(f'{len(list(Path(cfg.doc_path).rglob("*.html")))} pages in {Path(cfg.doc_path).name}/')
+
+if __name__=='__main__': main()

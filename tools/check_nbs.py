@@ -1,0 +1,172 @@
+#!/usr/bin/env python
+"Check every notebook against the house rules (CONTRIBUTING.md), and the package against the notebooks; name the notebook and the cell"
+import ast,io,json,re,sys,tokenize
+from collections import Counter
+from pathlib import Path
+
+root = Path(__file__).resolve().parent.parent
+nbs,lib = root/'nbs','ssl_recipes'
+max_lines,max_words = 40,120
+recipes = dict.fromkeys(['origins','contrastive','self_distillation','cca','mim'], 2)
+rank = {'core':0, 'evaluation':1, **recipes, 'theory':3, 'tricks':3, 'acceleration':3, 'beyond':3, 'app':4}
+exporting = {'export','exports','exporti'}
+machine = re.compile(r'(?<![\w.~])/(?:root|home|Users|work|mnt|media)/\w+|site-packages/')
+problems = []
+
+def report(fn, msg, cell=None):
+    where = '' if cell is None else f" cell {cell['n']} ({cell.get('id') or 'no id'})"
+    problems.append(f'{fn.relative_to(root)}{where}: {msg}')
+
+def load(fn):
+    "The cells of a notebook, each with its number from 1, its source as one string, and its directives"
+    cells = json.loads(fn.read_text(encoding='utf-8'))['cells']
+    for n,c in enumerate(cells, 1):
+        c['n'],c['source'] = n,''.join(c['source'])
+        lines = c['source'].splitlines()
+        head = next((i for i,l in enumerate(lines) if l.strip() and not l.startswith('#|')), len(lines)) if c['cell_type']=='code' else 0
+        c['code'] = '\n'.join(lines[head:])
+        c['dirs'] = {w[0].rstrip(':'):w[1:] for w in (l[2:].split() for l in lines[:head] if l.startswith('#|')) if w}
+        c['exports'] = bool(exporting & set(c['dirs']))
+    return cells
+
+def bare(part): return re.sub(r'^\d+[a-zA-Z0-9]*_', '', part)
+
+def comments(src):
+    "Line numbers that end in a comment, and those that hold nothing else"
+    toks = [t for t in tokenize.generate_tokens(io.StringIO(src).readline) if t.type==tokenize.COMMENT]
+    return {t.start[0] for t in toks},{t.start[0] for t in toks if not t.line[:t.start[1]].strip()}
+
+def own(node):
+    "The nodes of a function's body without those of functions inside it"
+    for o in ast.iter_child_nodes(node):
+        yield o
+        if not isinstance(o, (ast.FunctionDef,ast.AsyncFunctionDef,ast.ClassDef,ast.Lambda)): yield from own(o)
+
+def undocumented(f, src, need_return=True):
+    "The parameters of `f` without a docment, and 'return' if it gives something back and does not say what"
+    ends,alone = comments(src)
+    a = f.args
+    args = a.posonlyargs+a.args+a.kwonlyargs
+    defaults = [None]*(len(a.posonlyargs+a.args)-len(a.defaults))+a.defaults+a.kw_defaults
+    lines = [(o.arg, o.lineno, (d or o).end_lineno) for o,d in zip(args, defaults)]
+    last = {end:nm for nm,_,end in lines} # a comment belongs to the last parameter on its line
+    bad = [nm for nm,start,end in lines if nm not in ('self','cls') and not (end in ends and last[end]==nm or start-1 in alone)]
+    gives = any(isinstance(o, (ast.Yield,ast.YieldFrom)) or isinstance(o, ast.Return) and o.value is not None for o in own(f))
+    if need_return and gives:
+        sig_end = f.returns.end_lineno if f.returns else max([f.lineno, *[e for _,_,e in lines]])
+        if not any(i in ends and i not in last for i in range(sig_end, f.body[0].lineno)): bad.append('return')
+    return bad
+
+def symbols(tree):
+    "Public functions and classes of a cell, and patched methods, as `(name, node)`"
+    for o in tree.body:
+        if isinstance(o, (ast.FunctionDef,ast.AsyncFunctionDef,ast.ClassDef)) and not o.name.startswith('_'): yield o.name,o
+
+def check_symbols(fn, c, later):
+    try: tree = ast.parse(c['code'], feature_version=(3,10))
+    except SyntaxError as e: return report(fn, f'does not parse as Python 3.10: {e}', c)
+    for nm,o in symbols(tree):
+        if not ast.get_docstring(o): report(fn, f'`{nm}` has no docstring', c)
+        is_class = isinstance(o, ast.ClassDef)
+        f = next((m for m in o.body if isinstance(m, ast.FunctionDef) and m.name=='__init__'), None) if is_class else o
+        bad = undocumented(f, c['code'], need_return=not is_class) if f else []
+        if bad: report(fn, f"`{nm}` has no docment for: {', '.join(bad)}", c)
+        if 'exporti' not in c['dirs'] and not re.search(rf'\b{nm}\b', later): report(fn, f'`{nm}` is not used in any later cell: no test, no demonstration', c)
+
+def check_imports(fn, c, section):
+    for o in ast.walk(ast.parse(c['code'])):
+        if not isinstance(o, (ast.Import,ast.ImportFrom)): continue
+        if isinstance(o, ast.ImportFrom) and o.names[0].name=='*': report(fn, f'exported code imports * from {o.module}', c)
+        if isinstance(o, ast.ImportFrom) and o.level: report(fn, 'a relative import: write it from the package down', c)
+        mods = [o.module or ''] if isinstance(o, ast.ImportFrom) else [a.name for a in o.names]
+        if isinstance(o, ast.ImportFrom) and o.module==lib: mods = [f'{lib}.{a.name}' for a in o.names]
+        for m in mods:
+            p = m.split('.')
+            if p[0]!=lib or len(p)<2 or p[1]==section or p[1].startswith('_'): continue # `_modidx`, `__version__`
+            if p[1] not in rank: report(fn, f'imports {m}: no such section', c)
+            elif rank[p[1]]>=rank[section]: report(fn, f'{section} must not import {m} (core <- evaluation <- recipes <- theory, tricks, ... <- app)', c)
+
+def check_mixed(fn, c):
+    "nbdev runs each cell with an import when it makes the site, and none of the cells between, so such a cell must stand alone"
+    try: tree = ast.parse(c['code'])
+    except SyntaxError: return # magics
+    imports = [isinstance(o, (ast.Import,ast.ImportFrom)) for o in ast.walk(tree)]
+    if any(imports) and not all(isinstance(o, (ast.Import,ast.ImportFrom)) for o in tree.body):
+        report(fn, 'mixes imports with other code: the imports need a cell of their own', c)
+
+def prose_words(s):
+    "Words of a markdown cell, tables and fenced code not counted"
+    s = re.sub(r'```.*?```', '', s, flags=re.S)
+    return sum(len(l.split()) for l in s.splitlines() if not l.lstrip().startswith('|'))
+
+def check_cell(fn, c):
+    if not c.get('id'): report(fn, 'has no id: run nbdev_clean', c)
+    if c['cell_type']=='markdown' and (n := prose_words(c['source']))>max_words: report(fn, f'{n} words, limit {max_words}', c)
+    shown = json.dumps([o for o in c.get('outputs', [])])
+    if '"output_type": "error"' in shown: report(fn, 'a stored output is an error', c)
+    text = c['source']+json.dumps([o.get('text') or {k:v for k,v in o.get('data', {}).items() if k.startswith('text/')} for o in c.get('outputs', [])])
+    if m := machine.search(text): report(fn, f'a path of one machine: {m[0]}', c)
+    if c['cell_type']=='code' and re.search(r'^#\|', c['code'], flags=re.M): report(fn, 'a directive after the first line of code is ignored', c)
+    n = len(c['code'].splitlines())
+    if c['exports'] and n>max_lines: report(fn, f'{n} exported lines, limit {max_lines}', c)
+
+def check_nb(fn, modules):
+    cells = load(fn)
+    code = [c for c in cells if c['cell_type']=='code']
+    for c in cells: check_cell(fn, c)
+    for i,k in Counter(c.get('id') for c in cells).items():
+        if i and k>1: report(fn, f'cell id {i} is used {k} times')
+    first = cells[0]['source'] if cells else ''
+    if not re.match(r'# \S.*\n\n> \S', first): report(fn, 'the first cell is not `# Title`, an empty line, `> one sentence`')
+    if not code and 'skip_exec: true' not in first: report(fn, 'has no code: say `- skip_exec: true` in its first cell, so that it is not counted as a passed test')
+    exps = [c['dirs']['default_exp'][0] for c in code if c['dirs'].get('default_exp')]
+    if len(exps)>1: report(fn, f'default_exp is set {len(exps)} times')
+    made = [c for c in code if c['exports']]
+    if made and not exps: report(fn, 'exports without a default_exp')
+    if not exps: return
+    path = '.'.join(bare(p) for p in fn.relative_to(nbs).with_suffix('').parts)
+    if exps[0]!=path: report(fn, f'default_exp is {exps[0]}, the path says {path}')
+    if exps[0] in modules: report(fn, f'default_exp {exps[0]} is also that of {modules[exps[0]].relative_to(root)}')
+    modules[exps[0]] = fn
+    if 'nbdev_export()' not in code[-1]['source'] or 'hide' not in code[-1]['dirs']: report(fn, 'the last cell is not a hidden `nbdev_export()`')
+    for c in code:
+        if not c['exports'] and 'nbdev_export()' not in c['source']: check_mixed(fn, c)
+    for c in made:
+        later = '\n'.join(o['code'] for o in code if o['n']>c['n'] and not o['exports'])
+        check_symbols(fn, c, later)
+        check_imports(fn, c, path.split('.')[0])
+
+def check_section(d):
+    "Page names differ, and the section's index links each page"
+    pages = [p for p in sorted(d.glob('*.ipynb')) if not p.name.startswith('_')]
+    for nm,k in Counter(bare(p.stem).lower() for p in pages).items():
+        if k>1: report(d, f'{k} notebooks make the page {nm}.html')
+    index = d/'index.ipynb'
+    if not index.exists(): return report(d, 'has no index.ipynb')
+    text = '\n'.join(c['source'] for c in load(index))
+    for p in pages:
+        if p!=index and f'({p.name})' not in text: report(index, f'does not link {p.name}')
+
+def check_modules(modules):
+    "Each module comes from a notebook: a renamed `default_exp` leaves the old file behind"
+    for p in sorted((root/lib).rglob('*.py')):
+        if p.name in ('__init__.py','_modidx.py'): continue
+        m = '.'.join(p.relative_to(root/lib).with_suffix('').parts)
+        if m not in modules: report(p, 'no notebook exports this module')
+    for m,fn in modules.items():
+        if not (root/lib/Path(*m.split('.'))).with_suffix('.py').exists(): report(fn, f'module {lib}.{m} is missing: run nbdev_export')
+    spec = {}
+    exec((root/lib/'_modidx.py').read_text(), spec)
+    for m in spec['d']['syms']:
+        if m.removeprefix(f'{lib}.') not in modules: report(root/lib/'_modidx.py', f'lists {m}, which no notebook exports')
+
+def main():
+    fns = [p for p in sorted(nbs.rglob('*.ipynb')) if not any(o.startswith(('_','.')) for o in p.relative_to(nbs).parts)]
+    modules = {}
+    for fn in fns: check_nb(fn, modules)
+    for d in sorted({p.parent for p in fns}-{nbs}): check_section(d)
+    check_modules(modules)
+    print('\n'.join(problems+[f'{len(fns)} notebooks, {len(problems)} problems']))
+    sys.exit(bool(problems))
+
+if __name__=='__main__': main()
