@@ -75,7 +75,9 @@ def subset(self:ImageSet,
                     self.name, self.skipped)
 
 @patch
-def new_empty(self:ImageSet)->ImageSet: # The same kind of set, without an image
+def new_empty(
+    self:ImageSet, # Any set
+)->ImageSet: # The same kind of set, without an image
     "An empty set of the same kind; fastai asks for it when it exports a `Learner` without its data"
     return self.subset([])
 
