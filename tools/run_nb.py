@@ -4,6 +4,7 @@ import argparse,os,subprocess,sys,time
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', str(os.cpu_count()))
+os.environ.setdefault('PYTHONWARNINGS', 'ignore:`torch.jit.script`:FutureWarning') # from inside timm's imports, with the path of this machine
 from execnb.nbio import read_nb,write_nb
 from execnb.shell import CaptureShell
 from nbdev.config import get_config
