@@ -54,7 +54,7 @@ def _train_args(c):
     "Arguments of `train`, named as in `app.run.MAIN`; None leaves the default of the data"
     from ssl_recipes.app.run import BS,DATA,MAIN # light, as this module is
     a,m = c.add_argument,MAIN
-    d = lambda k: ', '.join(f"{'all' if v[k] is None else v[k]} for {o}" for o,v in DATA.items())
+    d = lambda k: ', '.join(f"{('all' if k=='n' else 'the size') if v[k] is None else v[k]} for {o}" for o,v in DATA.items())
     a('method', nargs='?', metavar='METHOD', help=f"see `ssl_recipes list` (default: {m['method']})")
     a('--data', help=f"digits, cifar10, or a folder of images (default: {m['data']})")
     a('--encoder', metavar='NAME', help=f"small_resnet, small_vit, or any timm model (default: {m['encoder']})")
@@ -63,13 +63,14 @@ def _train_args(c):
     a('--out', metavar='DIR', help='folder of the run (default: runs/METHOD-DATA-K, the next free K)')
     a('--seed', type=int, metavar='S', help=f"of weights, order and views (default: {m['seed']})")
     a('--size', type=int, metavar='PX', help=f"side of the images (default: {d('size')})")
-    a('--crop', type=int, metavar='PX', help=f"side of the views cut from them (default: {d('crop')}, or the size)")
+    a('--crop', type=int, metavar='PX', help=f"side of the views cut from them (default: {d('crop')})")
     a('--upscale', action='store_const', const=True, help='accept images smaller than the size, and enlarge them')
     a('--n', type=int, metavar='N', help=f"number of training images (default: {d('n')})")
     a('--n-test', type=int, metavar='N', help='number of held-out images of digits or cifar10')
-    a('--lr', type=float, help="peak learning rate (default: the method's, scaled with the batch)")
+    a('--lr', type=float, help=f"peak learning rate (default: {d('lr')})")
     a('--bf16', action=argparse.BooleanOptionalAction, help='compute in bfloat16 (default: where the processor has it)')
     a('--threads', type=int, metavar='N', help='CPU threads (default: all cores)')
+    a('--no-report', action='store_false', dest='report', help='train only: no judgement, no report.html')
     a('--device', help='cpu, cuda, mps (default: cuda if there is one)')
     a('--set', type=pair, action='append', metavar='K=V', help='argument of the method, such as temp=0.2; repeatable')
     a('--view', type=pair, action='append', metavar='K=V', help='argument of the views, as min_scale=0.2; repeatable')
@@ -86,7 +87,7 @@ def _train(a):
     from ssl_recipes.app.run import train
     more = dict(set=dict(a.set) if a.set else None, views=dict(a.view) if a.view else None)
     keys = 'method data encoder epochs bs seed size crop upscale n n_test lr bf16 threads device'.split()
-    out = train(a.out, bar=sys.stdout.isatty(), **{k:getattr(a, k) for k in keys}, **more)
+    out = train(a.out, report=a.report, bar=sys.stdout.isatty(), **{k:getattr(a, k) for k in keys}, **more)
     print(f"run: {out}")
 
 def _eval(a):
