@@ -16,7 +16,7 @@ from ..core.base import BadInput,one_of,atomic_path,keep_memory
 # %% ../../nbs/11_app/10_run.ipynb #fc58226e
 ADAM = dict(opt='adamw', wd=0.01) # LARS, the paper's optimiser, is made for batches of thousands and hundreds of epochs
 DATA = dict(
-    digits  = dict(size=32, crop=16, n=5000, n_test=1000, epochs=30, bs=None, lr=4e-3,  # Embedded, no network
+    digits  = dict(size=32, crop=16, n=5000, n_test=1000, epochs=25, bs=None, lr=4e-3,  # Embedded, no network
                    set=ADAM|dict(temp=0.2, d_hid=512), views=dict(strength=0.5, min_scale=0.4)),
     cifar10 = dict(size=32, crop=16, n=10000, n_test=2000, epochs=30, bs=None, lr=4e-3, # 10,000 of the 50,000, by a seed
                    set=ADAM|dict(temp=0.1, d_hid=1024, n_layers=3), views=dict(strength=0.4, min_scale=0.2)),
