@@ -263,12 +263,12 @@ class OnlineProbe(Callback):
         if ys is None or self.watch.h is None: return
         h,y = self.watch.h,ys.to(self.y.device)[self.y]
         ok = raw_model(self.learn).probe(h, y.repeat(len(h)//len(y)))
-        self.hits.append(ok.float().mean())
+        if self.training: self.hits.append(ok.float().mean())
     def _score(self):
         s = torch.stack(self.hits[-50:]).mean().item() if self.hits else None
         self.hits = []
         return s
-    def after_batch(self): self.watch.h = None
+    def before_batch(self): self.watch.h = None # what validation left must not stand for this batch
     def after_train(self): self.history.append(self._score())
     def after_fit(self): self.watch.remove()
 
@@ -311,9 +311,9 @@ class CollapseMonitor(Callback):
 
     def before_fit(self): self.watch = _Watch(raw_model(self.learn).encoder)
     def after_fit(self): self.watch.remove()
+    def before_batch(self): self.watch.h = None # what validation left must not stand for this batch
     def after_loss(self):
         if self.step%self.every==0 and self.watch.h is not None: self._measure()
-        self.watch.h = None
 
     @torch.no_grad()
     def _measure(self):
