@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['sample_key', 'fork', 'uniform', 'Transform', 'Flip', 'random_boxes', 'crop_resize', 'RandomResizedCrop', 'luma',
            'brighten_', 'contrast_', 'saturate_', 'turn_hue_', 'jitter', 'ColorJitter', 'Grayscale', 'Solarize', 'blur',
-           'GaussianBlur', 'Rotate', 'Pipeline', 'Views', 'simclr_views', 'moco_views', 'byol_views', 'multi_crop',
-           'dino_views', 'mae_views']
+           'GaussianBlur', 'RandomAffine', 'Rotate', 'Resize', 'Pipeline', 'Views', 'simclr_views', 'moco_views',
+           'byol_views', 'multi_crop', 'dino_views', 'mae_views', 'affine_views']
 
 # %% ../../nbs/00_core/20_views.ipynb #416db9d1
 import itertools,math
@@ -359,23 +359,47 @@ class GaussianBlur(Transform):
         return blur(x, uniform(key, 1, *self.sigma), min(k, 2*side-1))
 
 # %% ../../nbs/00_core/20_views.ipynb #cacde296
-class Rotate(Transform):
+class RandomAffine(Transform):
+    "Turn, enlarge, shear and shift images by random amounts, bilinear, black outside"
+    def __init__(self,
+        degrees:float|tuple=0., # Range of the angle, counter-clockwise, or `a` for `-a` to `a`
+        shift:float=0., # Greatest shift in either direction, as a part of the side
+        scale:tuple=(1.,1.), # Range of the magnification
+        shear:float=0., # Greatest shear along the rows, to either side, in degrees
+        p:float=1., # Probability for each image
+    ):
+        self.degrees = _span(degrees if isinstance(degrees,tuple) else (-degrees,degrees), 'degrees', -360, 360)
+        self.shift = _span((-shift,shift), 'shift', -1, 1)
+        self.scale = _span(scale, 'scale', 1e-2, 1e2)
+        self.shear,self.p = _span((-shear,shear), 'shear', -89, 89),_prob(p)
+
+    def change(self, x, key):
+        h,w = x.shape[2:]
+        col = lambda o: o.float()[:,None,None]
+        a,sh = [uniform(key, i, *r).double()*(math.pi/180) for i,r in ((1,self.degrees),(2,self.shear))]
+        k = uniform(key, 3, *self.scale).double()
+        dx,dy = [col(uniform(key, i, *self.shift)*o) for i,o in ((4,w),(5,h))]
+        cos,sin,tan = a.cos()/k,a.sin()/k,sh.tan()
+        v = (torch.arange(h, device=x.device).float()+0.5-h/2)[:,None]-dy # rows and columns from the centre, in pixels
+        u = torch.arange(w, device=x.device).float()+0.5-w/2-dx
+        grid = torch.stack([(col(cos+tan*sin)*u+col(tan*cos-sin)*v)*(2/w), (col(sin)*u+col(cos)*v)*(2/h)], -1)
+        return F.grid_sample(x, grid, align_corners=False)
+
+class Rotate(RandomAffine):
     "Turn images about their centres by random angles, bilinear, black outside"
     def __init__(self,
         degrees:float|tuple, # Range of the angle, counter-clockwise, or `a` for `-a` to `a`
         p:float=1., # Probability for each image
-    ):
-        self.degrees = _span(degrees if isinstance(degrees,tuple) else (-degrees,degrees), 'degrees', -360, 360)
-        self.p = _prob(p)
+    ): super().__init__(degrees, p=p)
 
-    def change(self, x, key):
-        h,w = x.shape[2:]
-        a = uniform(key, 1, *self.degrees).double()*(math.pi/180)
-        cos,sin = a.cos().float()[:,None,None],a.sin().float()[:,None,None]
-        v = (torch.arange(h, device=x.device).float()+0.5-h/2)[:,None] # rows and columns from the centre, in pixels
-        u = torch.arange(w, device=x.device).float()+0.5-w/2
-        grid = torch.stack([(cos*u-sin*v)*(2/w), (sin*u+cos*v)*(2/h)], -1)
-        return F.grid_sample(x, grid, align_corners=False)
+# %% ../../nbs/00_core/20_views.ipynb #3fcced10
+class Resize(Transform):
+    "Bring images to a square, bilinear with antialiasing"
+    def __init__(self,
+        sz:int, # Side of the result, pixels
+    ): self.sz = _side(sz)
+    def __call__(self, x, key): return F.interpolate(x, (self.sz,self.sz), mode='bilinear', antialias=True).clamp_(0, 1)
+    apply_ = __call__
 
 # %% ../../nbs/00_core/20_views.ipynb #716efa2f
 class Pipeline:
@@ -544,3 +568,16 @@ def mae_views(
 )->Views: # One view
     "MAE's single view: crop and flip; the mask is the task, so no colour is needed"
     return Views([Pipeline([RandomResizedCrop(sz, (min_scale,1), flip=0.5)])], seed)
+
+# %% ../../nbs/00_core/20_views.ipynb #8e1b8b6d
+def affine_views(
+    sz:int, # Side of the views, pixels
+    degrees:float=30., # Greatest turn to either side
+    shift:float=0.25, # Greatest shift, as a part of the side
+    scale:tuple=(0.8,1.25), # Range of the magnification
+    shear:float=0., # Greatest shear to either side, in degrees
+    seed:int=0, # Seed of the run
+)->Views: # Two views from one distribution
+    "For one object in front of nothing: place, tilt and size change, the shape stays"
+    f = Pipeline([RandomAffine(degrees, shift, scale, shear), Resize(sz)])
+    return Views([f,f], seed)
