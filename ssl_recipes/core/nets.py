@@ -39,10 +39,11 @@ class SmallResNet(ResNet):
         layers:tuple=(1,1,1,1), # Blocks in each stage
         channels:tuple=(16,32,64,128), # Channels of each stage; the first also of the stem, an even number
         in_chans:int=3, # Channels of the image
+        zero_init_last:bool=False, # Let every block start as the identity? With one block a stage that switches off half of the network
         **kw, # Other arguments of timm's `ResNet`
     ):
         super().__init__(BasicBlock, layers, in_chans=in_chans, channels=channels,
-                         stem_type='deep', stem_width=channels[0]//2, **kw) # only a 'deep' stem can be narrower than 64
+                         zero_init_last=zero_init_last, stem_type='deep', stem_width=channels[0]//2, **kw) # only a 'deep' stem can be narrower than 64
         self.conv1 = nn.Conv2d(in_chans, channels[0], 3, padding=1, bias=False)
         nn.init.kaiming_normal_(self.conv1.weight, mode='fan_out', nonlinearity='relu')
         self.maxpool = nn.Identity()
