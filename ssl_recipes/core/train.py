@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Clock', 'raw_model', 'torch_opt', 'ApplyViews', 'cosine', 'warmup_cosine', 'ScheduleSteps', 'scale_lr', 'bf16_helps',
-           'to_float32', 'AutoCast', 'StopOnNonFinite', 'ssl_learner', 'MoveState', 'EMATeacher', 'Probe',
-           'OnlineProbe', 'spread', 'effective_rank', 'CollapseMonitor', 'LogJSON']
+           'to_float32', 'AutoCast', 'StopOnNonFinite', 'ssl_learner', 'SkipEmptyValidation', 'MoveState', 'EMATeacher',
+           'Probe', 'OnlineProbe', 'spread', 'effective_rank', 'CollapseMonitor', 'LogJSON']
 
 # %% ../../nbs/00_core/40_train.ipynb #e078ee72
 import json,math,time,warnings
@@ -16,7 +16,7 @@ from typing import Callable
 import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
-from fastai.callback.core import Callback
+from fastai.callback.core import Callback,CancelValidException
 from fastai.callback.progress import ProgressCallback
 from fastai.learner import Learner,Recorder
 from fastai.optimizer import OptimWrapper
@@ -186,10 +186,20 @@ def ssl_learner(
     **kwargs
 )->Learner: # `learn.fit(epochs)` trains
     "A `Learner` that trains a self-supervised method, with everything counted in optimiser steps"
-    pieces = [Clock(), ApplyViews(views), StopOnNonFinite(), MoveState(), ScheduleSteps(lr=warmup_cosine(lr, warmup, lr_end))]
+    pieces = [Clock(), ApplyViews(views), StopOnNonFinite(), MoveState(), SkipEmptyValidation(), ScheduleSteps(lr=warmup_cosine(lr, warmup, lr_end))]
     if bf16 or (bf16 is None and bf16_helps(next(model.parameters()).device)): pieces.append(AutoCast())
     return Learner(dls, model, loss_func=model.loss, opt_func=partial(OptimWrapper, opt=opt), lr=lr,
                    splitter=partial(param_groups, wd=wd), cbs=pieces+list(cbs or []), **kwargs)
+
+class SkipEmptyValidation(Callback):
+    "Without validation images there is no pass over them and no column of `None`"
+    order = 0 # before the recorder names its columns
+    def before_fit(self):
+        self.was = self.recorder.valid_metrics
+        if not len(self.dls.valid): self.recorder.valid_metrics = False
+    def before_validate(self):
+        if not len(self.dl): raise CancelValidException
+    def after_fit(self): self.recorder.valid_metrics = self.was
 
 class MoveState(Callback):
     "Call the model's `move_state(step, n_steps)` once for each real optimiser step"
@@ -280,20 +290,24 @@ class _Watch:
     def remove(self): self.handle.remove()
 
 # %% ../../nbs/00_core/40_train.ipynb #e570cb3d
+def _exact(z): return z.to(torch.promote_types(z.dtype, torch.float32)) # half precision knows no singular values
+
 def spread(
     z:Tensor, # Embeddings `(n,d)`
 )->float: # 1: directions are uniform on the sphere; 0: all the same
     "Standard deviation over the batch of unit-length embeddings, relative to that of a uniform distribution"
-    z = F.normalize(z.float(), dim=1)
-    return (z.std(0, correction=0).square().mean().sqrt()*z.shape[1]**0.5).item()
+    z = F.normalize(_exact(z), dim=1)
+    return (z.var(0, correction=0).mean()*z.shape[1]).sqrt().item()
 
 def effective_rank(
     z:Tensor, # Embeddings `(n,d)`
     eps:float=1e-7, # Added to each share, as in RankMe
+    centre:bool=True, # Subtract the mean first? RankMe does not
 )->float: # Between 1 and `min(n,d)`
-    "Number of dimensions in use: exponential of the entropy of the singular values of the centred batch"
-    s = torch.linalg.svdvals((z-z.mean(0)).float())
-    p = s/s.sum().clamp_min(1e-12)+eps
+    "Number of dimensions in use: exponential of the entropy of the singular values"
+    z = _exact(z)
+    s = torch.linalg.svdvals(z-z.mean(0) if centre else z)
+    p = s/s.sum().clamp_min(torch.finfo(s.dtype).tiny)+eps
     return (-(p*p.log()).sum()).exp().item()
 
 # %% ../../nbs/00_core/40_train.ipynb #34efc322
