@@ -235,14 +235,14 @@ def _check_scenes(n, sz, side, clutter, dim):
 
 # %% ../../nbs/00_core/10_data.ipynb #dc4837c0
 def digit_scenes(
-    n:int=5000, # Number of scenes
+    n:int=1347, # Number of scenes; the training split has 1,347 source digits, the test split 450
     split:str='train', # 'train' or 'test': they are made of different source digits
     seed:int=0, # Another seed gives other scenes of the same digits
     sz:int=32, # Side of a scene, in pixels
     colour:str='grey', # 'grey' (white on black), or 'random': colours of digit, ground and clutter drawn for each scene
-    side:tuple=(0.35,0.6), # Least and greatest side of a digit, as a part of `sz`
-    angle:float=30., # Greatest turn to either side, in degrees
-    clutter:tuple=(2,5), # Least and greatest number of fragments of other digits
+    side:tuple=(0.45,0.65), # Least and greatest side of a digit, as a part of `sz`
+    angle:float=40., # Greatest turn to either side, in degrees
+    clutter:tuple=(0,0), # Least and greatest number of fragments of other digits
     dim:tuple=(0.3,0.65), # Brightness of clutter between that of the ground (0) and of the digit (1)
 )->ImageSet: # Images `(n,3,sz,sz)` with labels, masks and factors
     "Real handwritten digits at random place, size and angle in a scene with clutter, with every factor recorded"
