@@ -4,7 +4,7 @@ import argparse,hashlib,json,os,platform,tempfile,time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-KEY = 'data method encoder epochs bs lr seed n n_test size crop set views'.split() # what decides a result
+KEY = 'data method encoder epochs bs lr seed n n_test size crop test_size set views'.split() # what decides a result
 
 def key(cfg):
     "A short name for a configuration: two runs with the same key are the same run"
@@ -12,27 +12,19 @@ def key(cfg):
 
 def rows_of(data, seed, epochs):
     "Train and judge one configuration; the method's row and the trivial rows beside it"
-    import torch
     from ssl_recipes.app import run as R
-    from ssl_recipes.evaluation.baselines import light_views,supervised_learner,judge
+    from ssl_recipes.evaluation.baselines import PROTOCOL
     with tempfile.TemporaryDirectory() as d:
-        t0 = time.perf_counter()
-        out = R.train(Path(d)/'run', report=False, bar=False, data=data, seed=seed, epochs=epochs)
-        run = R.open_run(out)
+        run = R.open_run(R.train(Path(d)/'run', report=False, bar=False, data=data, seed=seed, epochs=epochs))
         train,held = run.data()
-        seconds = run.read('metrics')[-1]['seconds']
-        rows = R.judgement(run, train, held)
-        enc = R.make_encoder(run.cfg, train)
-        from ssl_recipes.core.data import loaders
-        learn = supervised_learner(loaders(train, run.cfg['bs'], seed=seed), enc, train.labels, views=light_views(run.cfg['crop'] or run.cfg['size'], seed=seed))
-        t = time.perf_counter()
-        with R.seeded(seed), learn.no_bar(), learn.no_logging(): learn.fit(run.cfg['epochs'])
-        rows.append(dict(name='supervised', seconds=time.perf_counter()-t, **{k:v for k,v in judge(enc, train, held).items() if k in rows[0]}))
-        rows[0]['seconds'] = seconds
-    fixed = dict(key=key(run.cfg), data=data, seed=seed, epochs=run.cfg['epochs'], n=len(train), n_test=len(held), bs=run.cfg['bs'],
-                 protocol=R.PROTOCOL, split='test images, used for this number only', machine=f'{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads',
-                 versions=run.cfg['versions'], date=time.strftime('%Y-%m-%d'))
-    return [dict(method=r.pop('name'), **{k:round(v, 5) if isinstance(v, float) else v for k,v in r.items()}, **fixed) for r in rows]
+        rows = R.judgement(run, train, held, supervised=True)
+        rows[0]['seconds'] = run.read('metrics')[-1]['seconds']
+    cfg = run.cfg
+    fixed = dict(key=key(cfg), data=data, seed=seed, epochs=cfg['epochs'], n=len(train), n_test=len(held), bs=cfg['bs'], encoder=cfg['encoder'],
+                 protocol=PROTOCOL, split='test images, used for this number only', threads=cfg['threads'], bf16=cfg['bf16'],
+                 machine=f'{platform.machine()}, {os.cpu_count()} cores', versions=cfg['versions'], date=time.strftime('%Y-%m-%d'))
+    num = lambda r: {k:round(v, 5) if isinstance(v, float) else v for k,v in r.items() if k not in ('name','trivial','n')}
+    return [dict(method=r['name'], **num(r), **fixed) for r in rows]
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)

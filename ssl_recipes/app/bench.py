@@ -143,7 +143,9 @@ def bench(
 )->dict: # `loop` and `views`, each with `ours`, `theirs` and `ratio`
     "Measure the training loop and the views of SimCLR, and print both ratios"
     keep_memory()
-    cfg = config(method='simclr', data=data, encoder=encoder, bs=bs, threads=threads, **kw)
+    views = dict(name='simclr', strength=0.5, min_scale=0.2)
+    cfg = config(**(dict(method='simclr', data=data, encoder=encoder, bs=bs, threads=threads, views=views) | kw))
+    if 'crop' not in kw: cfg['crop'] = cfg['size']
     check_arguments(cfg)
     if kind(cfg['data'])!='folder': cfg |= dict(n=max(bs, 512), n_test=2)
     train,_ = load_data(cfg, log)

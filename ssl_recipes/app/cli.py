@@ -35,7 +35,9 @@ def parser(
         c.set_defaults(f=f)
         return c
     _train_args(add(_train, 'train', 'train an encoder and leave a run folder; without arguments, the main job'))
-    add(_eval, 'eval', 'judge the encoder of a run').add_argument('run', metavar='RUN', help='folder of the run')
+    c = add(_eval, 'eval', 'judge the encoder of a run')
+    c.add_argument('run', metavar='RUN', help='folder of the run')
+    c.add_argument('--supervised', action='store_true', help='train the same network with labels too, for as many epochs, and judge it')
     c = add(_embed, 'embed', 'write the features of images with their file names')
     c.add_argument('run', metavar='RUN', help='folder of the run')
     c.add_argument('--data', help='digits, cifar10 or a folder (default: the images of the run)')
@@ -64,6 +66,7 @@ def _train_args(c):
     a('--seed', type=int, metavar='S', help=f"of weights, order and views (default: {m['seed']})")
     a('--size', type=int, metavar='PX', help=f"side of the images (default: {d('size')})")
     a('--crop', type=int, metavar='PX', help=f"side of the views cut from them (default: {d('crop')})")
+    a('--test-size', type=int, metavar='PX', help=f"side at which the trained encoder sees images (default: {d('test_size')})")
     a('--upscale', action='store_const', const=True, help='accept images smaller than the size, and enlarge them')
     a('--n', type=int, metavar='N', help=f"number of training images (default: {d('n')})")
     a('--n-test', type=int, metavar='N', help='number of held-out images of digits or cifar10')
@@ -73,7 +76,7 @@ def _train_args(c):
     a('--no-report', action='store_false', dest='report', help='train only: no judgement, no report.html')
     a('--device', help='cpu, cuda, mps (default: cuda if there is one)')
     a('--set', type=pair, action='append', metavar='K=V', help='argument of the method, such as temp=0.2; repeatable')
-    a('--view', type=pair, action='append', metavar='K=V', help='argument of the views, as min_scale=0.2; repeatable')
+    a('--view', type=pair, action='append', metavar='K=V', help='argument of the views, such as min_scale=0.2, or their name=; repeatable')
 
 def _bench_args(c):
     "Arguments of `bench`"
@@ -86,13 +89,13 @@ def _bench_args(c):
 def _train(a):
     from ssl_recipes.app.run import train
     more = dict(set=dict(a.set) if a.set else None, views=dict(a.view) if a.view else None)
-    keys = 'method data encoder epochs bs seed size crop upscale n n_test lr bf16 threads device'.split()
+    keys = 'method data encoder epochs bs seed size crop test_size upscale n n_test lr bf16 threads device'.split()
     out = train(a.out, report=a.report, bar=sys.stdout.isatty(), **{k:getattr(a, k) for k in keys}, **more)
     print(f"run: {out}")
 
 def _eval(a):
     from ssl_recipes.app.run import evaluate
-    evaluate(a.run)
+    evaluate(a.run, a.supervised)
 
 def _embed(a):
     from ssl_recipes.app.export import embed

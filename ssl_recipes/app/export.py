@@ -66,7 +66,7 @@ def embed(
     if to.suffix=='.npy': free_file(to.with_suffix('.json'), ('.json',), force)
     run = open_run(path)
     parts = rows_of(run, data, log)
-    feats = np.concatenate([features(run.encoder, d).numpy() for _,_,d in parts])
+    feats = np.concatenate([features(run.encoder, d, sz=run.encoder.sz).numpy() for _,_,d in parts])
     col = dict(file=sum([n for _,n,_ in parts], []), split=sum([[s]*len(n) for s,n,_ in parts], []))
     if all(d.labels is not None for _,_,d in parts):
         col['label'] = [d.classes[i] if d.classes else str(i) for _,_,d in parts for i in d.labels.tolist()]
@@ -100,7 +100,7 @@ def export(
     to = free_file(to, ('.safetensors',), force)
     run = open_run(path)
     save_encoder(run.encoder, to, extra=dict(trained={k:run.cfg[k] for k in ('method','data','epochs','seed')}))
-    x = torch.rand(2, run.encoder.in_ch, run.cfg['size'], run.cfg['size'])
+    x = torch.rand(2, run.encoder.in_ch, run.encoder.sz, run.encoder.sz)
     with torch.no_grad(): assert torch.equal(load_encoder(to).eval()(x), run.encoder(x)), 'the exported encoder differs'
-    log(f"{run.encoder.name}, {run.encoder.d} features, images of {run.cfg['size']}x{run.cfg['size']}: {to}")
+    log(f"{run.encoder.name}, {run.encoder.d} features, images of {run.encoder.sz}x{run.encoder.sz}: {to}")
     return to

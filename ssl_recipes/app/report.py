@@ -10,7 +10,7 @@ __all__ = ['lines', 'curves', 'views_picture', 'flat_map', 'map_plot', 'html_tab
 import base64,html,io,math,re,zlib
 from pathlib import Path
 from ..core.base import atomic_path
-from .run import FILES,MAIN,DATA,PROTOCOL,Run,kind,make_views
+from .run import FILES,MAIN,DATA,Run,kind,make_views
 
 # %% ../../nbs/11_app/20_report.ipynb #978b7082
 def mosaic(
@@ -228,9 +228,9 @@ def command(
 )->str: # One line for a terminal
     "The command that makes the run again: what differs from the defaults"
     import shlex
-    base = MAIN | DATA[kind(cfg['data'])] | dict(bs=256)
+    base = MAIN | DATA[kind(cfg['data'])]
     words = ['ssl_recipes','train',cfg['method']]
-    for k in 'data encoder epochs bs n n_test size crop lr seed threads device'.split():
+    for k in 'data encoder epochs bs n n_test size crop test_size lr seed threads device'.split():
         if k=='data' or cfg.get(k) is not None and cfg[k]!=base.get(k):
             words += [f"--{k.replace('_','-')}", str(cfg[k])]
     words += ['--upscale']*bool(cfg['upscale']) + ['--bf16' if cfg['bf16'] else '--no-bf16']
@@ -246,7 +246,7 @@ def headline(
     by = {r['name']:r for r in rows}
     r = rows[0]
     if r.get('knn') is None:
-        return f"RankMe {r['rankme']:.1f} of {r['width']} dimensions; there are no labels to judge by."
+        return f"RankMe {r['rankme']:.1f} of {r['d']} dimensions; there are no labels to judge by."
     def gap(o, name):
         d = 100*(r['knn']-by[o]['knn'])
         return f"{abs(d):.1f} points {'above' if d>=0 else 'below'} {name}"
@@ -257,7 +257,7 @@ def judgement_table(
     rows:list, # Judgement
 )->str: # HTML
     "The rows of the judgement, the trained encoder marked"
-    titles = dict(knn='kNN', linear='linear', rankme='RankMe', width='width')
+    titles = dict(knn='kNN', linear='linear', rankme='RankMe', d='width')
     cols = [k for k in titles if any(r.get(k) is not None for r in rows)]
     f = lambda k,v: '' if v is None else f'{v:.1%}' if k in ('knn','linear') else f'{v:.1f}' if k=='rankme' else v
     body = [[r['name'], *(f(k, r.get(k)) for k in cols)] for r in rows]
@@ -330,8 +330,10 @@ def sections_of(
     rows:list, # Judgement
 )->list: # `(title, text, HTML)`
     "All sections of the page"
+    from ssl_recipes.evaluation.baselines import PROTOCOL
     from ssl_recipes.evaluation.features import features
-    a,b,start = features(run.encoder, train),features(run.encoder, held),features(run.start(train), held)
+    look = lambda enc,d: features(enc, d, sz=enc.sz)
+    a,b,start = look(run.encoder, train),look(run.encoder, held),look(run.start(train), held)
     (how,idx,xy),known = flat_map(b),held.labels is not None
     texts = dict(
         judged = PROTOCOL[0].upper()+PROTOCOL[1:]+'.' if known else 'Without labels, the effective rank only.',

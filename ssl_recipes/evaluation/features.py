@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from itertools import chain
 import torch
 from torch import nn,Tensor
+from torch.nn import functional as F
 from ..core.base import BadInput
 
 # %% ../../nbs/08_evaluation/10_features.ipynb #ce950390
@@ -48,12 +49,19 @@ def _unit(x, device, dtype):
     if x.dtype==torch.uint8: y /= 255
     return y.contiguous(memory_format=torch.channels_last) if y.dim()==4 else y
 
+def _at(x, sz):
+    "Float images `(n,c,h,w)` with sides of `sz` pixels"
+    if sz is None or x.shape[-2:]==(sz,sz): return x
+    if x.dim()!=4: raise BadInput(f"only images (n,c,h,w) can be seen at {sz} pixels, not {tuple(x.shape)}")
+    return F.interpolate(x, (sz,sz), mode='bilinear', antialias=True).clamp(0, 1)
+
 # %% ../../nbs/08_evaluation/10_features.ipynb #ba13f9a8
 def features(
     encoder:nn.Module, # Maps images `(n,c,h,w)` in [0,1] to `(n,d)`
     data, # An `ImageSet`, or images as a tensor: uint8 (0..255) or float (0..1), `(n,c,h,w)`
     bs:int=512, # Images at a time; it changes the speed and the memory, not the result
     device=None, # Where to compute; None: where the encoder is
+    sz:int|None=None, # Side at which the encoder sees the images, pixels; None: as they are
 )->Tensor: # float32 `(n,d)` on the CPU, row `i` for image `i`
     "The encoder's answer to every image, in evaluation mode; the encoder is left bit-identical"
     x = _images(data)
@@ -61,7 +69,7 @@ def features(
     out = []
     with judging(encoder, device) as (dev,dtype):
         for o in x.split(bs):
-            h = encoder(_unit(o, dev, dtype))
+            h = encoder(_at(_unit(o, dev, dtype), sz))
             if not isinstance(h, Tensor) or h.dim()!=2 or len(h)!=len(o):
                 got = tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__
                 raise BadInput(f"the encoder made {got} of {len(o)} images; features must be ({len(o)}, d)")
