@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['sample_key', 'fork', 'uniform', 'Transform', 'Flip', 'random_boxes', 'crop_resize', 'RandomResizedCrop', 'luma',
            'brighten_', 'contrast_', 'saturate_', 'turn_hue_', 'jitter', 'ColorJitter', 'Grayscale', 'Solarize', 'blur',
-           'GaussianBlur', 'RandomAffine', 'Rotate', 'Resize', 'Pipeline', 'Views', 'simclr_views', 'moco_views',
-           'byol_views', 'multi_crop', 'dino_views', 'mae_views', 'affine_views']
+           'GaussianBlur', 'RandomAffine', 'Rotate', 'Pipeline', 'Views', 'simclr_views', 'moco_views', 'byol_views',
+           'multi_crop', 'dino_views', 'mae_views', 'affine_views']
 
 # %% ../../nbs/00_core/20_views.ipynb #416db9d1
 import itertools,math
@@ -366,12 +366,17 @@ class RandomAffine(Transform):
         shift:float=0., # Greatest shift in either direction, as a part of the side
         scale:tuple=(1.,1.), # Range of the magnification
         shear:float=0., # Greatest shear along the rows, to either side, in degrees
-        p:float=1., # Probability for each image
+        p:float=1., # Probability for each image; 1 if `sz` is given
+        sz:int|None=None, # Side of the result, pixels, sampled without antialiasing; None: as large as the image
     ):
         self.degrees = _span(degrees if isinstance(degrees,tuple) else (-degrees,degrees), 'degrees', -360, 360)
         self.shift = _span((-shift,shift), 'shift', -1, 1)
         self.scale = _span(scale, 'scale', 1e-2, 1e2)
         self.shear,self.p = _span((-shear,shear), 'shear', -89, 89),_prob(p)
+        self.sz = None if sz is None else _side(sz)
+        if sz and p<1: raise BadInput(f"with sz {sz} all images change, but p is {p}")
+
+    def __call__(self, x, key): return self.change(x, key) if self.p>=1 else super().__call__(x, key)
 
     def change(self, x, key):
         h,w = x.shape[2:]
@@ -380,8 +385,9 @@ class RandomAffine(Transform):
         k = uniform(key, 3, *self.scale).double()
         dx,dy = [col(uniform(key, i, *self.shift)*o) for i,o in ((4,w),(5,h))]
         cos,sin,tan = a.cos()/k,a.sin()/k,sh.tan()
-        v = (torch.arange(h, device=x.device).float()+0.5-h/2)[:,None]-dy # rows and columns from the centre, in pixels
-        u = torch.arange(w, device=x.device).float()+0.5-w/2-dx
+        ny,nx = (self.sz,self.sz) if self.sz else (h,w)
+        v = ((torch.arange(ny, device=x.device).float()+0.5)*(h/ny)-h/2)[:,None]-dy # rows and columns from the centre, in pixels
+        u = (torch.arange(nx, device=x.device).float()+0.5)*(w/nx)-w/2-dx
         grid = torch.stack([(col(cos+tan*sin)*u+col(tan*cos-sin)*v)*(2/w), (col(sin)*u+col(cos)*v)*(2/h)], -1)
         return F.grid_sample(x, grid, align_corners=False)
 
@@ -391,15 +397,6 @@ class Rotate(RandomAffine):
         degrees:float|tuple, # Range of the angle, counter-clockwise, or `a` for `-a` to `a`
         p:float=1., # Probability for each image
     ): super().__init__(degrees, p=p)
-
-# %% ../../nbs/00_core/20_views.ipynb #3fcced10
-class Resize(Transform):
-    "Bring images to a square, bilinear with antialiasing"
-    def __init__(self,
-        sz:int, # Side of the result, pixels
-    ): self.sz = _side(sz)
-    def __call__(self, x, key): return F.interpolate(x, (self.sz,self.sz), mode='bilinear', antialias=True).clamp_(0, 1)
-    apply_ = __call__
 
 # %% ../../nbs/00_core/20_views.ipynb #716efa2f
 class Pipeline:
@@ -420,7 +417,7 @@ class Pipeline:
         return x
 
     @property
-    def sz(self): return next((t.sz for t in reversed(self.ts) if hasattr(t,'sz')), None)
+    def sz(self): return next((t.sz for t in reversed(self.ts) if getattr(t, 'sz', None)), None)
     def __repr__(self): return '\n'.join(map(repr, self.ts))
 
 # %% ../../nbs/00_core/20_views.ipynb #82695dd1
@@ -579,5 +576,5 @@ def affine_views(
     seed:int=0, # Seed of the run
 )->Views: # Two views from one distribution
     "For one object in front of nothing: place, tilt and size change, the shape stays"
-    f = Pipeline([RandomAffine(degrees, shift, scale, shear), Resize(sz)])
+    f = Pipeline([RandomAffine(degrees, shift, scale, shear, sz=sz)])
     return Views([f,f], seed)
