@@ -21,7 +21,7 @@ from .rank import rankme
 PROTOCOL = ('offline, frozen features, fitted on the training images, tested on the held-out ones; '
             'kNN: k=20, temperature 0.1; linear: logistic regression, its penalty chosen on a fifth of the training '
             'images, features wider than 1,024 reduced to their 256 principal components; '
-            'RankMe: of at most 5,000 training images')
+            'raw pixels: standardised by channel, as an encoder gets them; RankMe: of at most 5,000 training images')
 
 def _probe(f, y, tf, ty):
     "Linear accuracy, of wide features by way of their principal components"
@@ -45,7 +45,8 @@ def judge(
     "Judge frozen features by neighbours, a linear probe, rank and spread"
     bare = [name for name,o in (('training',train),('test',test)) if o.labels is None]
     if len(bare)==1: raise BadInput(f"the {bare[0]} images have no labels, but the others have: kNN and linear probe need both")
-    f,tf = [pixels(o) if encoder is None else features(encoder, o, sz=sz) for o in (train,test)]
+    norm = train.mean_std() if encoder is None else None
+    f,tf = [pixels(o, *norm) if encoder is None else features(encoder, o, sz=sz) for o in (train,test)]
     args,out = (f,train.labels,tf,test.labels),{}
     if train.labels is not None and len(train.labels.unique())>1:
         out['knn'] = knn_acc(*args, k=k, temp=temp)

@@ -79,11 +79,17 @@ def features(
 # %% ../../nbs/08_evaluation/10_features.ipynb #6ee263d2
 def pixels(
     data, # An `ImageSet`, or images as a tensor: uint8 (0..255) or float (0..1), `(n,c,h,w)`
-)->Tensor: # float32 `(n,c*h*w)` in [0,1], on the CPU
+    mean:Tensor|None=None, # Mean of each channel `(c,)`, to be subtracted; None: nothing is
+    std:Tensor|None=None, # Deviation of each channel `(c,)`, to divide by
+)->Tensor: # float32 `(n,c*h*w)`, on the CPU; in [0,1] without `mean` and `std`
     "The images themselves as rows of numbers: the representation that every encoder must beat"
     x = _images(data)
-    y = x.flatten(1).cpu().to(torch.float32, copy=True)
-    return y.div_(255) if x.dtype==torch.uint8 else y
+    y = x.cpu().to(torch.float32, copy=True)
+    if x.dtype==torch.uint8: y /= 255
+    shape = [1,-1]+[1]*(y.dim()-2)
+    if mean is not None: y -= mean.view(shape)
+    if std is not None: y /= std.view(shape)
+    return y.flatten(1)
 
 # %% ../../nbs/08_evaluation/10_features.ipynb #1bd89627
 def check_feats(
