@@ -39,11 +39,12 @@ class SimCLR(nn.Module):
         d_hid:int|None=None, # Hidden width of the head; None: that of the representation, as in the paper
         d_out:int=128, # Width of the projections
         n_layers:int=2, # Linear layers of the head: 2 in SimCLR, 3 in SimCLR v2
+        last_bn:bool=False, # Batch norm after the last layer too, as in the authors' code
         temp:float=0.5, # Softmax temperature
     ):
         super().__init__()
         self.encoder,self.temp = encoder,temp
-        self.head = projector(encoder.d, d_hid or encoder.d, d_out, n_layers)
+        self.head = projector(encoder.d, d_hid or encoder.d, d_out, n_layers, last_bn)
 
     def forward(self,
         v1:Tensor, # First view `(n,c,h,w)` in [0,1]
@@ -68,6 +69,7 @@ def simclr_learner(
     d_hid:int|None=None, # Hidden width of the head; None: that of the representation
     d_out:int=128, # Width of the projections
     n_layers:int=2, # Linear layers of the head: 2 in SimCLR, 3 in SimCLR v2
+    last_bn:bool=False, # Batch norm after the last layer too, as in the authors' code
     temp:float=0.5, # Softmax temperature
     opt=LARS, # Torch optimiser
     lr:float|None=None, # Peak learning rate; None: 0.3 for a batch of 256, scaled linearly
@@ -75,5 +77,5 @@ def simclr_learner(
     **kwargs
 )->Learner: # `learn.fit(epochs)` trains
     "SimCLR (Chen et al. 2020), v1 by default; `n_layers=3` and a wider `d_hid` give the head of v2"
-    model = SimCLR(encoder, d_hid, d_out, n_layers, temp)
+    model = SimCLR(encoder, d_hid, d_out, n_layers, last_bn, temp)
     return ssl_learner(dls, model, views or simclr_views(encoder.sz), opt=opt, lr=lr or scale_lr(0.3, dls.train.bs), wd=wd, **kwargs)
