@@ -1,9 +1,10 @@
 #!/usr/bin/env python
 "Train and judge the main jobs for several seeds, and append what was measured to results/*.jsonl; a row that is there is not made again"
-import argparse,hashlib,json,os,platform,tempfile,time
+import argparse,hashlib,json,os,platform,sys,tempfile,time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT)) # the package of this folder, installed or not
 KEY = 'data method encoder epochs bs lr seed n n_test size crop test_size set views'.split() # what decides a result
 
 def key(cfg):
