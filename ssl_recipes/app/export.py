@@ -101,6 +101,6 @@ def export(
     run = open_run(path)
     save_encoder(run.encoder, to, extra=dict(trained={k:run.cfg[k] for k in ('method','data','epochs','seed')}))
     x = torch.rand(2, run.encoder.in_ch, run.encoder.sz, run.encoder.sz)
-    with torch.no_grad(): assert torch.equal(load_encoder(to).eval()(x), run.encoder(x)), 'the exported encoder differs'
+    with torch.no_grad(): assert torch.equal(load_encoder(to)(x), run.encoder(x)), 'the exported encoder differs'
     log(f"{run.encoder.name}, {run.encoder.d} features, images of {run.encoder.sz}x{run.encoder.sz}: {to}")
     return to

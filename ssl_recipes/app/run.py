@@ -4,15 +4,14 @@
 
 # %% auto #0
 __all__ = ['SGD', 'ADAM', 'DATA', 'MAIN', 'BS', 'RECIPES', 'methods', 'method', 'views_maker', 'catalogue', 'kind', 'config',
-           'load_data', 'seeded', 'optimiser', 'make_encoder', 'settle', 'train', 'finish', 'evaluate']
+           'load_data', 'optimiser', 'make_encoder', 'settle', 'train', 'finish', 'evaluate']
 
 # %% ../../nbs/11_app/10_run.ipynb #439c90a3
 import importlib,inspect,json,os,platform,sys,time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from ..core.base import BadInput,one_of,atomic_path,keep_memory
+from ..core.base import BadInput,one_of,atomic_path,keep_memory,seeded
 
 # %% ../../nbs/11_app/10_run.ipynb #fc58226e
 SGD = dict(opt='sgd', wd=5e-4, last_bn=True) # LARS, the paper's optimiser, is made for batches of thousands and hundreds of epochs
@@ -193,16 +192,6 @@ def load_data(
     return train,held
 
 # %% ../../nbs/11_app/10_run.ipynb #fa78abe8
-@contextmanager
-def seeded(
-    seed:int, # Of the run
-): # Nothing; the generators of torch are as before when the block ends
-    "Run a block with torch's generators seeded, without disturbing whoever called"
-    import torch
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
-
 def optimiser(
     name, # `lars`, `sgd` (with Nesterov momentum 0.9), `adam`, `adamw`; or an optimiser, returned as it is
 ): # A torch optimiser
@@ -398,9 +387,9 @@ class Run:
         log=print, # Told in a line what was skipped
     ): return load_data(self.cfg, log)
 
-    def start(self,
-        train, # `ImageSet` it was trained on
-    ): return make_encoder(self.cfg, train).eval() # as it was before training
+    def start(self): # The encoder as it was before training
+        from ssl_recipes.evaluation.baselines import random_encoder
+        return random_encoder(self.encoder, self.cfg['seed']).eval()
 
     def read(self,
         what:str, # 'metrics' or 'result'
@@ -425,7 +414,7 @@ def open_run(
     lacks = [k for k in MAIN if k not in cfg] if isinstance(cfg, dict) else list(MAIN)
     if lacks: raise BadInput(f"'{c}' is not the configuration of a run: it lacks {', '.join(lacks[:5])}")
     if not e.exists(): raise BadInput(f"'{path}' holds no {e.name}: its training did not finish")
-    return Run(path, cfg, load_encoder(e).eval())
+    return Run(path, cfg, load_encoder(e))
 
 # %% ../../nbs/11_app/10_run.ipynb #87bd6ecd
 def judgement(

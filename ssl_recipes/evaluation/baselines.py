@@ -9,7 +9,7 @@ __all__ = ['PROTOCOL', 'judge', 'random_encoder', 'light_views', 'Supervised', '
 import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
-from ..core.base import BadInput
+from ..core.base import BadInput,seeded
 from ..core.train import spread
 from ..core.views import Pipeline,RandomResizedCrop,Views
 from .features import features,pixels
@@ -26,9 +26,7 @@ PROTOCOL = ('offline, frozen features, fitted on the training images, tested on 
 def _probe(f, y, tf, ty):
     "Linear accuracy, of wide features by way of their principal components"
     if f.shape[1]>1024:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            v = torch.pca_lowrank(f, min(256, *f.shape), niter=3)[2]
+        with seeded(0): v = torch.pca_lowrank(f, min(256, *f.shape), niter=3)[2]
         f,tf = (f-f.mean(0))@v,(tf-f.mean(0))@v
     return linear_acc(f, y, tf, ty)
 
@@ -63,9 +61,7 @@ def random_encoder(
     "The same network as it would have been before any training"
     import timm
     from ssl_recipes.core.nets import Encoder
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        body = timm.create_model(encoder.name, **encoder.args)
+    with seeded(seed): body = timm.create_model(encoder.name, **encoder.args)
     mean,std = encoder.norm.mean.flatten().cpu(),encoder.norm.std.flatten().cpu()
     return Encoder(body, encoder.name, encoder.args, encoder.sz, encoder.in_ch, mean, std)
 
@@ -155,8 +151,7 @@ def trivial_rows(
     most = (test.labels==train.labels.bincount().argmax()).double().mean().item()
     rows = [dict(name='most frequent class', knn=most, linear=most), dict(name='raw pixels', **judge(None, train, test, **kwargs)), *rows]
     if epochs:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             learn = supervised_learner(dls, enc, train.labels, views=light_views(crop or encoder.sz, seed=seed))
             with learn.no_bar(), learn.no_logging(): learn.fit(epochs)
         rows.append(dict(name='supervised', **judge(enc, train, test, **kwargs), own_head=learn.model.accuracy(test, kwargs.get('sz'))))
