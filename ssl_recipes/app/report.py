@@ -133,9 +133,9 @@ def spectrum_plot(
     start, # Features of the random encoder, same shape
 )->str: # HTML
     "Singular values of the centred features, largest = 1, before and after training"
-    import torch
+    from ssl_recipes.evaluation.rank import spectrum
     def one(f):
-        s = torch.linalg.svdvals(f.double()-f.double().mean(0))
+        s = spectrum(f, centre=True)
         s = (s/s[0].clamp_min(1e-12))[:min(len(f)-1, f.shape[1])].clamp_min(1e-8)
         return list(range(1, len(s)+1)),s.tolist()
     both = {'trained':one(feats), 'random encoder':one(start)}
@@ -148,11 +148,11 @@ def neighbours(
     k:int=6, # Neighbours of each
 )->tuple: # Query positions `(n,)` in the held-out set and neighbour positions `(n,k)` in the training set
     "For a few held-out images the training images with the most similar features (cosine)"
-    import torch,torch.nn.functional as F
-    n,k = min(n, len(held_feats)),min(k, len(feats))
+    import torch
+    from ssl_recipes.evaluation.knn import neighbours
+    n = min(n, len(held_feats))
     q = torch.arange(n)*(len(held_feats)//n)
-    sim = F.normalize(held_feats[q], dim=1)@F.normalize(feats, dim=1).T
-    return q,sim.topk(k, dim=1).indices
+    return q,neighbours(feats, held_feats[q], k)[1]
 
 # %% ../../nbs/11_app/20_report.ipynb #015c555c
 SAME,OTHER = (11,107,203),(217,115,13) # Blue and orange: told apart by everybody
@@ -333,7 +333,7 @@ def sections_of(
     from ssl_recipes.evaluation.baselines import PROTOCOL
     from ssl_recipes.evaluation.features import features
     look = lambda enc,d: features(enc, d, sz=enc.sz)
-    a,b,start = look(run.encoder, train),look(run.encoder, held),look(run.start(train), held)
+    a,b,start = look(run.encoder, train),look(run.encoder, held),look(run.start(), held)
     (how,idx,xy),known = flat_map(b),held.labels is not None
     texts = dict(
         judged = PROTOCOL[0].upper()+PROTOCOL[1:]+'.' if known else 'Without labels, the effective rank only.',
