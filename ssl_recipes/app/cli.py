@@ -56,12 +56,13 @@ def _train_args(c):
     "Arguments of `train`, named as in `app.run.MAIN`; None leaves the default of the data"
     from ssl_recipes.app.run import BS,DATA,MAIN # light, as this module is
     a,m = c.add_argument,MAIN
-    d = lambda k: ', '.join(f"{('all' if k=='n' else 'the size') if v[k] is None else v[k]} for {o}" for o,v in DATA.items())
+    none = dict(n='all', bs=BS) # what None stands for; else the size of the images
+    d = lambda k: ', '.join(f"{none.get(k, 'the size') if v[k] is None else v[k]} for {o}" for o,v in DATA.items())
     a('method', nargs='?', metavar='METHOD', help=f"see `ssl_recipes list` (default: {m['method']})")
     a('--data', help=f"digits, cifar10, or a folder of images (default: {m['data']})")
     a('--encoder', metavar='NAME', help=f"small_resnet, small_vit, or any timm model (default: {m['encoder']})")
     a('--epochs', type=int, metavar='N', help=f"passes over the data (default: {d('epochs')})")
-    a('--bs', type=int, metavar='N', help=f'images in a batch (default: {BS})')
+    a('--bs', type=int, metavar='N', help=f"images in a batch (default: {d('bs')})")
     a('--out', metavar='DIR', help='folder of the run (default: runs/METHOD-DATA-K, the next free K)')
     a('--seed', type=int, metavar='S', help=f"of weights, order and views (default: {m['seed']})")
     a('--size', type=int, metavar='PX', help=f"side of the images (default: {d('size')})")
