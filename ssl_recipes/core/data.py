@@ -461,21 +461,23 @@ class BatchLoader:
         rank:int=0, # Which of the processes this is
         world:int=1, # How many processes share each batch
         device=None, # Where batches are put, by default the CPU
+        parts:int=1, # Serve each batch in so many parts, one after the other: for accumulated gradients
     ):
         n = len(data)
-        if bs<1 or bs%world: raise BadInput(
-            f"batch size {bs} cannot be shared by {world} processes: it must be a multiple of {world}")
+        if parts<1: raise BadInput(f"a batch in {parts} parts: it has at least 1")
+        if bs<1 or bs%(world*parts): raise BadInput(
+            f"batch size {bs} cannot be shared by {world} processes{f' in {parts} parts' if parts>1 else ''}: it must be a multiple of {world*parts}")
         if not 0<=rank<world: raise BadInput(f"rank {rank} of {world} processes: possible are 0 to {world-1}")
         if drop_last and 0<n<bs: raise BadInput(
             f"batch size {bs} is larger than the data, {n} images: no batch would be full")
         self.dataset,self.bs,self.seed,self.shuffle,self.drop_last = data,bs,seed,shuffle,drop_last
-        self.rank,self.world = rank,world
+        self.rank,self.world,self.parts = rank,world,parts
         self.epoch,self.start = 0,0
         self.to(device or 'cpu')
 
     @property
     def n(self): return len(self.dataset)
-    def __len__(self): return self.n//self.bs if self.drop_last else math.ceil(self.n/self.bs)
+    def __len__(self): return (self.n//self.bs if self.drop_last else math.ceil(self.n/self.bs))*self.parts
     def to(self, device):
         self.device = torch.device(device)
         return self
@@ -515,12 +517,13 @@ def __iter__(self:BatchLoader): # Pairs `(images, idx)` of `bs/world` samples
 @patch
 def share(self:BatchLoader,
     order:Tensor, # The order of an epoch
-    i:int, # Which batch
+    i:int, # Which batch, or part of one where batches come in parts
 )->Tensor: # int64 positions
-    "This process's part of batch `i`"
+    "This process's share of batch `i`"
+    i,part = divmod(i, self.parts)
     idx = order[i*self.bs:(i+1)*self.bs]
-    m = len(idx)
-    return idx[self.rank*m//self.world:(self.rank+1)*m//self.world]
+    for r,w in ((part,self.parts),(self.rank,self.world)): idx = idx[r*len(idx)//w:(r+1)*len(idx)//w]
+    return idx
 
 @patch
 def batch(self:BatchLoader,
@@ -538,7 +541,7 @@ def new(self:BatchLoader,
     **kw, # What else shall differ, as in `BatchLoader`
 )->BatchLoader: # A loader of its own, at epoch 0
     "A loader like this one but for what is given"
-    old = {k:getattr(self, k) for k in ('bs','seed','shuffle','drop_last','rank','world','device')}
+    old = {k:getattr(self, k) for k in ('bs','seed','shuffle','drop_last','rank','world','device','parts')}
     return BatchLoader(self.dataset if data is None else data, **(old|kw))
 
 @patch
@@ -557,6 +560,7 @@ def loaders(
     device=None, # By default fastai's: a GPU if there is one
     rank:int=0, # Which of the processes this is
     world:int=1, # How many processes share each batch
+    parts:int=1, # Serve each training batch in so many parts, whose gradients add up to one step
 ): # fastai `DataLoaders` with `train` and `valid`, each a `BatchLoader`
     "Loaders for a fastai `Learner`, whose target is the sample index"
     from fastai.data.core import DataLoaders
@@ -564,4 +568,4 @@ def loaders(
     device = torch.device(default_device() if device is None else device)
     kw = dict(bs=bs, seed=seed, rank=rank, world=world, device=device)
     valid = BatchLoader(data.new_empty() if valid is None else valid, shuffle=False, drop_last=False, **kw)
-    return DataLoaders(BatchLoader(data, **kw), valid, device=device)
+    return DataLoaders(BatchLoader(data, parts=parts, **kw), valid, device=device)

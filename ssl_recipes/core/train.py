@@ -8,7 +8,7 @@ __all__ = ['Clock', 'raw_model', 'torch_opt', 'ApplyViews', 'cosine', 'warmup_co
            'Probe', 'OnlineProbe', 'spread', 'effective_rank', 'CollapseMonitor', 'LogJSON']
 
 # %% ../../nbs/00_core/40_train.ipynb #e078ee72
-import json,math,time,warnings
+import json,math,os,time,warnings
 from functools import partial
 from pathlib import Path
 from typing import Callable
@@ -23,6 +23,8 @@ from fastai.optimizer import OptimWrapper
 from fastcore.meta import delegates
 
 from .base import BadInput
+from .big_batches import Accumulate,Chunks
+from .distrib import all_mean,gather,rank,sync_batchnorm
 from .nets import ema_update_
 from .optim import param_groups
 
@@ -36,7 +38,8 @@ class Clock(Callback):
             m.register_buffer('clock', torch.zeros(2, dtype=torch.int64, device=next(m.parameters()).device))
         self.batches,self.learn.step = m.clock.tolist() # python ints: reading the buffer each step would wait for the GPU
         acc = getattr(self.learn, 'gradient_accumulation', None)
-        self.per_step = 1 if acc is None else max(1, acc.n_acc//dl.bs)
+        self.per_step = getattr(dl, 'parts', 1)*(1 if acc is None else max(1, acc.n_acc//dl.bs))
+        self.stepped = False
         self.learn.n_steps = self.step + (self.n_epoch*len(dl) - self.batches%len(dl))//self.per_step
 
     @property
@@ -46,6 +49,7 @@ class Clock(Callback):
         if hasattr(self.dl, 'set_epoch'): self.dl.set_epoch(self.data_epoch, self.batches%len(self.dl))
     def before_step(self): self.stepped = True
     def after_cancel_step(self): self.stepped = False
+    def after_cancel_batch(self): self.stepped = False # gradients go on accumulating
     def after_step(self):
         if self.stepped: self.learn.step += 1
     def after_batch(self):
@@ -161,13 +165,13 @@ class StopOnNonFinite(Callback):
     "Stop with `FloatingPointError` at the first loss that is not finite, before it reaches the weights"
     order,run_valid = 45,False # before the recorder (50)
     def after_loss(self):
-        if torch.isfinite(self.loss_grad.detach()).all(): return
+        if torch.isfinite(self.loss.detach()).all(): return # where there are several processes, the mean of all: they stop together
         bad = lambda x: isinstance(x, Tensor) and x.is_floating_point() and not torch.isfinite(x).all()
         tensors = lambda x: x if isinstance(x, (tuple,list)) else (x,)
         where = ('the views' if any(map(bad, self.xb)) else
                  "the model's parameters" if any(map(bad, self.learn.model.parameters())) else
                  "the model's outputs" if any(map(bad, tensors(self.pred))) else 'the loss alone')
-        raise FloatingPointError(f"loss is {self.loss_grad.item()} at step {self.step} (epoch {self.learn.clock.data_epoch}, batch "
+        raise FloatingPointError(f"loss is {self.loss.item()} at step {self.step} (epoch {self.learn.clock.data_epoch}, batch "
             f"{self.iter}): first seen in {where}; sample indices {self.y[:8].tolist()}{'...' if len(self.y)>8 else ''}; weights not touched")
 
 # %% ../../nbs/00_core/40_train.ipynb #6414454f
@@ -182,11 +186,15 @@ def ssl_learner(
     warmup:float=0.1, # Warm-up: a share of all steps if below 1, else a number of steps
     lr_end:float=0., # Learning rate of the last step
     bf16:bool|None=None, # Run the model in bfloat16; None: where the hardware gains from it
+    chunk:int|None=None, # Images through the encoder at once, for batches larger than the memory; the loss still sees all
+    ghost:bool=False, # Accept that an encoder's batch norm sees one chunk at a time
     cbs=None, # More callbacks
     **kwargs
 )->Learner: # `learn.fit(epochs)` trains
     "A `Learner` that trains a self-supervised method, with everything counted in optimiser steps"
-    pieces = [Clock(), ApplyViews(views), StopOnNonFinite(), MoveState(), SkipEmptyValidation(), ScheduleSteps(lr=warmup_cosine(lr, warmup, lr_end))]
+    sync_batchnorm(model) # on one process it changes nothing
+    pieces = [Clock(), Accumulate(), ApplyViews(views), StopOnNonFinite(), MoveState(), SkipEmptyValidation(), ScheduleSteps(lr=warmup_cosine(lr, warmup, lr_end))]
+    if chunk: pieces.append(Chunks(chunk, ghost))
     if bf16 or (bf16 is None and bf16_helps(next(model.parameters()).device)): pieces.append(AutoCast())
     return Learner(dls, model, loss_func=model.loss, opt_func=partial(OptimWrapper, opt=opt), lr=lr,
                    splitter=partial(param_groups, wd=wd), cbs=pieces+list(cbs or []), **kwargs)
@@ -234,7 +242,7 @@ class Probe(nn.Module):
     ):
         super().__init__()
         self.lr,self.mom = lr,mom
-        self.bn = nn.BatchNorm1d(d, affine=False)
+        self.bn = sync_batchnorm(nn.BatchNorm1d(d, affine=False))
         for k in ('w','v'): self.register_buffer(k, torch.zeros(d+1, n))
 
     @torch.no_grad()
@@ -244,10 +252,10 @@ class Probe(nn.Module):
     )->Tensor: # Which rows were classified correctly, before the step `(n,)`
         "Classify `h`; in training mode then take a gradient step"
         with torch.autocast(h.device.type, enabled=False):
-            x = F.pad(self.bn(h.float()), (0,1), value=1.)
+            x = F.pad(self.bn(h.to(self.w.dtype)), (0,1), value=1.)
             p = (x@self.w).softmax(1)
             if self.training:
-                g = x.T@(p-F.one_hot(y, p.shape[1]))/len(x)
+                g = all_mean(x.T@(p-F.one_hot(y, p.shape[1]))/len(x)) # over processes
                 self.v.mul_(self.mom).add_(g)
                 self.w.sub_(self.lr*self.v)
             return p.argmax(1)==y
@@ -265,7 +273,8 @@ class OnlineProbe(Callback):
     def before_fit(self):
         m = raw_model(self.learn)
         if not hasattr(m, 'probe'):
-            m.probe = Probe(m.encoder.d, int(self.labels.max())+1, **self.kwargs).to(next(m.parameters()).device)
+            p = next(m.parameters())
+            m.probe = Probe(m.encoder.d, int(self.labels.max())+1, **self.kwargs).to(p.device, torch.promote_types(p.dtype, torch.float32))
         self.watch = _Watch(m.encoder)
         self.hits = []
     def after_loss(self):
@@ -275,7 +284,7 @@ class OnlineProbe(Callback):
         ok = raw_model(self.learn).probe(h, y.repeat(len(h)//len(y)))
         if self.training: self.hits.append(ok.float().mean())
     def _score(self):
-        s = torch.stack(self.hits[-50:]).mean().item() if self.hits else None
+        s = all_mean(torch.stack(self.hits[-50:]).mean()).item() if self.hits else None
         self.hits = []
         return s
     def before_batch(self): self.watch.h = None # what validation left must not stand for this batch
@@ -332,7 +341,7 @@ class CollapseMonitor(Callback):
     @torch.no_grad()
     def _measure(self):
         z = self.pred[0] if isinstance(self.pred, (tuple,list)) else self.pred
-        z,h = z.detach().flatten(0, -2)[:512],self.watch.h[:512]
+        z,h = (gather(o.contiguous())[:512] for o in (z.detach().flatten(0, -2),self.watch.h))
         row = dict(step=self.step, spread=spread(z), rank=effective_rank(z), spread_h=spread(h), rank_h=effective_rank(h))
         self.history.append(row)
         now = ('complete collapse' if row['spread']<self.min_spread else
@@ -353,13 +362,14 @@ class LogJSON(Callback):
     ): self.path,self.every,self.fixed = Path(path),every,fixed
 
     def before_fit(self):
-        self.file,self.t0,self.seen = open(self.path, 'a'),time.perf_counter(), 0
+        self.file = open(self.path if rank()==0 else os.devnull, 'a') # one process writes
+        self.t0,self.seen = time.perf_counter(),0
     def _write(self, **row):
         print(json.dumps({k:v for k,v in {**self.fixed, **row}.items() if v is not None}), file=self.file, flush=True)
     def after_batch(self):
         if not self.training: return
-        self.seen += len(self.y)
-        if self.step%self.every==0:
+        self.seen += len(self.y)*getattr(self.dls.train, 'world', 1)
+        if self.step%self.every==0 and self.learn.clock.stepped:
             self._write(kind='step', step=self.step, epoch=round(self.learn.clock.batches/len(self.dls.train), 4), loss=self.loss.item(),
                 lr=torch_opt(self.learn).param_groups[0]['lr'], images_per_second=self.seen/(time.perf_counter()-self.t0))
     def after_epoch(self):
