@@ -327,7 +327,7 @@ def save_encoder(
     try: meta = json.dumps(meta)
     except TypeError as e: raise BadInput(f"the description of '{enc.title}' cannot be written as JSON: {e}") from e
     weights = {k:v.detach().cpu().contiguous().clone() for k,v in enc.body.state_dict().items()}
-    with atomic_path(path) as tmp: save_file(weights, tmp, metadata=dict(format='pt', encoder=meta))
+    with atomic_path(path) as tmp: save_file(weights, tmp, metadata=dict(encoder=meta)) # one entry: several would come in random order, and equal encoders be unequal files
     return Path(path)
 
 # %% ../../nbs/00_core/30_nets.ipynb #4ad93c3c
