@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from fastcore.meta import delegates
 from fastai.learner import Learner
 
+from ..core.distrib import gather
 from ..core.nets import projector
 from ..core.optim import LARS
 from ..core.train import scale_lr,ssl_learner
@@ -57,8 +58,8 @@ class SimCLR(nn.Module):
         zs:tuple[Tensor,Tensor], # What `forward` returned
         idx:Tensor, # Sample indices `(n,)`: not needed, the rows themselves are the labels
     )->Tensor: # Scalar
-        "`nt_xent` of the two views"
-        return nt_xent(*zs, temp=self.temp)
+        "`nt_xent` of the two views, with the images of all processes as negatives"
+        return nt_xent(*map(gather, zs), temp=self.temp)
 
 # %% ../../nbs/02_contrastive/10_simclr.ipynb #ea77d221
 @delegates(ssl_learner)
