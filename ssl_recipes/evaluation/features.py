@@ -12,6 +12,7 @@ import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
 from ..core.base import BadInput
+from ..core.distrib import gather,rank,world_size
 
 # %% ../../nbs/08_evaluation/10_features.ipynb #ce950390
 @contextmanager
@@ -64,7 +65,9 @@ def features(
     sz:int|None=None, # Side at which the encoder sees the images, pixels; None: as they are
 )->Tensor: # float32 `(n,d)` on the CPU, row `i` for image `i`
     "The encoder's answer to every image, in evaluation mode; the encoder is left bit-identical"
-    x = _images(data)
+    x,w = _images(data),world_size()
+    shared = 1<w<=len(x) # each process looks at its share of the images, and gets the features of all
+    if shared: x = x[rank()*len(x)//w:(rank()+1)*len(x)//w]
     if bs<1: raise BadInput(f"bs is {bs}; it must be at least 1")
     out = []
     with judging(encoder, device) as (dev,dtype):
@@ -74,7 +77,8 @@ def features(
                 got = tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__
                 raise BadInput(f"the encoder made {got} of {len(o)} images; features must be ({len(o)}, d)")
             out.append(h.detach().float().cpu())
-    return torch.cat(out)
+    out = torch.cat(out)
+    return gather(out.to(dev), even=False).cpu() if shared else out
 
 # %% ../../nbs/08_evaluation/10_features.ipynb #6ee263d2
 def pixels(
