@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SGD', 'ADAM', 'DATA', 'MAIN', 'BS', 'RECIPES', 'methods', 'method', 'views_maker', 'catalogue', 'kind', 'config',
-           'load_data', 'optimiser', 'make_encoder', 'settle', 'train', 'finish', 'evaluate']
+           'load_data', 'optimiser', 'make_encoder', 'settle', 'train', 'finish', 'evaluate', 'resume', 'extend',
+           'start_from']
 
 # %% ../../nbs/11_app/10_run.ipynb #439c90a3
 import importlib,inspect,json,os,platform,sys,time
@@ -23,7 +24,8 @@ DATA = dict(
                    set=SGD|dict(temp=0.1, d_hid=1024, n_layers=3), views=dict(strength=0.5, min_scale=0.3)),
     folder  = dict(size=64, crop=None, test_size=None, n=None, n_test=None, epochs=100, bs=None, lr=2e-3, # All images, a fifth of them held out
                    set=ADAM|dict(temp=0.2), views=dict(strength=0.5, min_scale=0.2)))
-MAIN = dict(method='simclr', data='digits', encoder='small_resnet', seed=0, bf16=None, threads=None, device=None, upscale=False) | DATA['digits']
+MAIN = dict(method='simclr', data='digits', encoder='small_resnet', seed=0, bf16=None, threads=None, device=None, upscale=False,
+            accumulate=1, every=100, keep=2) | DATA['digits'] # `every`: steps between two checkpoints, 0 for none
 BS = 128 # The batch size, where nobody asks for another and the data have so many images
 
 # %% ../../nbs/11_app/10_run.ipynb #46293d41
@@ -94,7 +96,7 @@ def config(
     cfg = base | kw | dict(data=str(kw.get('data', MAIN['data'])))
     if 'bs' not in kw and cfg['n'] and cfg['n']<(cfg['bs'] or 0): cfg['bs'] = None # so few images: as many as there are
     if kind(cfg['data'])=='folder': cfg['data'] = str(Path(cfg['data']).resolve())
-    for k,lo in dict(epochs=1, bs=2, size=8, crop=8, test_size=8, n=2, n_test=2, threads=1, seed=0).items():
+    for k,lo in dict(epochs=1, bs=2, size=8, crop=8, test_size=8, n=2, n_test=2, threads=1, seed=0, accumulate=1, every=0, keep=1).items():
         if cfg[k] is not None and cfg[k]<lo: raise BadInput(f"{k} is {cfg[k]}, must be at least {lo}")
     if cfg['lr'] is not None and not 0<cfg['lr']<float('inf'): raise BadInput(f"lr is {cfg['lr']}, must be above 0")
     same = cfg['method']==MAIN['method'] # the measured arguments of the defaults belong to the default method
@@ -220,6 +222,7 @@ def settle(
 )->dict: # `cfg` with `bs`, `device`, `bf16` and `threads` decided
     "Decide what depends on the data and on the machine"
     import torch
+    from ssl_recipes.core.distrib import join_processes,world_size
     from ssl_recipes.core.train import bf16_helps
     bs = cfg['bs'] or min(BS, n)
     if bs>n: raise BadInput(f"a batch of {bs} is larger than the data: {n} images to train on; use bs {n} or less")
@@ -228,8 +231,10 @@ def settle(
     except RuntimeError: raise BadInput(f"unknown device '{cfg['device']}': possible: cpu, cuda, cuda:1, mps") from None
     if device.type=='cuda' and not torch.cuda.is_available():
         raise BadInput(f"device '{device}': no GPU is usable here, use cpu")
+    if (w := world_size())>1: device = join_processes(device.type=='cpu') # each its own
+    if bs%(w*cfg['accumulate']): raise BadInput(f"a batch of {bs} cannot be shared by {w} process{'es'*(w>1)} in {cfg['accumulate']} part{'s'*(cfg['accumulate']>1)}: use a multiple of {w*cfg['accumulate']}")
     if cfg['threads']: torch.set_num_threads(cfg['threads'])
-    return cfg | dict(bs=bs, device=str(device), threads=torch.get_num_threads(),
+    return cfg | dict(bs=bs, processes=w, device=str(device), threads=torch.get_num_threads(),
                       bf16=bf16_helps(device) if cfg['bf16'] is None else bool(cfg['bf16']))
 
 # %% ../../nbs/11_app/10_run.ipynb #9f48d5f5
@@ -250,7 +255,7 @@ def make_learner(
     from ssl_recipes.core.data import loaders
     from ssl_recipes.core.train import CollapseMonitor,OnlineProbe
     fn,views = method(cfg['method']),make_views(cfg)
-    dls = loaders(train, cfg['bs'], seed=cfg['seed'], device=cfg['device'])
+    dls = loaders(train, cfg['bs'], seed=cfg['seed'], device=cfg['device'], parts=cfg['accumulate'])
     kw = dict(views=views) if views else {}
     if cfg['lr'] is not None: kw['lr'] = cfg['lr']
     watch = [CollapseMonitor()] + ([OnlineProbe(train.labels)] if train.labels is not None else [])
@@ -262,6 +267,7 @@ def make_learner(
 # %% ../../nbs/11_app/10_run.ipynb #35dfee4f
 FILES = dict(config='config.json', metrics='metrics.jsonl', encoder='encoder.safetensors',
              result='result.json', report='report.html')
+CHECKPOINTS = 'checkpoints' # Folder of the run that holds `step-00000100.safetensors` and so on
 
 def free_folder(
     out, # Folder wanted, or None
@@ -273,7 +279,7 @@ def free_folder(
         return next(p for k in range(1, 10**6) if not (p := Path('runs')/f'{stem}-{k}').exists())
     out = Path(out)
     if out.exists() and not out.is_dir(): raise BadInput(f"'{out}' is a file: a run needs a folder of its own")
-    there = [o for o in FILES.values() if (out/o).exists()]
+    there = [o for o in [*FILES.values(), CHECKPOINTS] if (out/o).exists()]
     if there:
         raise BadInput(f"'{out}' already holds a run ({', '.join(there)}): nothing was written; choose another folder")
     up = next(o for o in [out, *out.absolute().parents] if o.exists())
@@ -300,6 +306,103 @@ def versions(
     return res
 
 # %% ../../nbs/11_app/10_run.ipynb #e439b20f
+def read_config(
+    path, # Folder of a run
+)->dict: # Its configuration
+    "What a run folder says about itself, or a line that says what is wrong with it"
+    path = Path(path)
+    if not path.is_dir():
+        near = sorted(str(o.parent) for o in Path('runs').glob(f"*/{FILES['config']}"))
+        raise BadInput(f"no run folder '{path}'" + (f": there are {', '.join(near[:8])}" if near else ''))
+    c = path/FILES['config']
+    if not c.exists(): raise BadInput(f"'{path}' is not a run: it holds no {c.name}")
+    try: cfg = json.loads(c.read_text())
+    except ValueError as err: raise BadInput(f"'{c}' is broken: {err}") from None
+    later = {k:MAIN[k] for k in ('accumulate','every','keep')} # settings that runs of older versions do not have
+    lacks = [k for k in MAIN if k not in cfg|later] if isinstance(cfg, dict) else list(MAIN)
+    if lacks: raise BadInput(f"'{c}' is not the configuration of a run: it lacks {', '.join(lacks[:5])}")
+    return later|cfg
+
+# %% ../../nbs/11_app/10_run.ipynb #e0f9b0ad
+def together(
+    cfg:dict, # Settings; only `device` matters
+    log, # What to tell lines to
+): # `log` on the first process, silence on the others
+    "Join the processes that `accelerate launch` or `torchrun` started together, if there are any"
+    if int(os.environ.get('WORLD_SIZE', 1))<2: return log
+    from ssl_recipes.core.distrib import join_processes,rank
+    join_processes(cfg.get('device')=='cpu')
+    return log if rank()==0 else lambda *_: None
+
+# %% ../../nbs/11_app/10_run.ipynb #dc9c22a1
+class Stopwatch:
+    "Seconds of training, those of earlier parts of the run included"
+    def __init__(self,
+        before:float=0., # Seconds of the parts before
+    ): self.before,self.t = before,None
+    def start(self): self.t = time.perf_counter()
+    def __call__(self): return self.before+(time.perf_counter()-self.t if self.t else 0.)
+
+def prepare(
+    cfg:dict, # As `config` returns it
+    out:Path, # Folder of the run
+    watch:Stopwatch, # Its reading is kept in each checkpoint
+    log=print, # Told in lines what happens
+)->tuple: # `(cfg, learn, train, held)`: settled configuration, learner, and images to train on and to judge on
+    "Everything up to the training; nothing is written yet"
+    check_arguments(cfg)
+    from ssl_recipes.core.distrib import rank,same_everywhere
+    from ssl_recipes.core.nets import encoder
+    encoder(cfg['encoder'], sz=cfg['test_size'] or cfg['size']) # a name or size that cannot be should not wait for the data
+    if first := rank()==0: train,held = load_data(cfg, log)
+    same_everywhere(0) # the first one may fill a cache that the others read
+    if not first: train,held = load_data(cfg, log)
+    if (was := cfg.get('n_train', len(train)))!=len(train):
+        raise BadInput(f"the images of '{out}' have changed: {was} to train on then, {len(train)} now; bring them back, or begin a new run with start-from")
+    cfg = settle(cfg, len(train), log)
+    keep_memory()
+    from ssl_recipes.core.checkpoint import Checkpoints
+    from ssl_recipes.core.train import LogJSON
+    cbs = [LogJSON(out/FILES['metrics'])]
+    if cfg['every']: cbs.append(Checkpoints(out/CHECKPOINTS, cfg['every'], cfg['keep'], lambda: dict(seconds=watch(), encoder=cfg['encoder'])))
+    return cfg,make_learner(cfg, train, cbs),train,held
+
+# %% ../../nbs/11_app/10_run.ipynb #bff48481
+def carry_out(
+    job:tuple, # As `prepare` returns it
+    out:Path, # Folder of the run
+    fit, # Called with the learner: does the training
+    watch:Stopwatch, # Measures it
+    log, # Told line by line what happens
+    bar:bool, # Whether to show fastai's progress bar
+)->Path: # `out`
+    "Train, save the encoder, judge it: what all verbs have in common"
+    cfg,learn,train,held = job
+    if not bar: tell(learn, log)
+    _fit(learn, cfg, out, bar, fit, watch)
+    seconds = watch()
+    log(f"trained in {seconds:.0f} s, {len(train)*cfg['epochs']/seconds:.0f} images/s")
+    if cfg['report']: finish(out, train, held, seconds, log)
+    return out
+
+# %% ../../nbs/11_app/10_run.ipynb #b0740d20
+def _new_run(out, cfg, log, bar, source=None):
+    "Begin a run in a folder of its own, perhaps with the weights of `source`"
+    from ssl_recipes.core.distrib import on_main
+    log = together(cfg, log)
+    out,watch = on_main(lambda: free_folder(out, cfg)),Stopwatch()
+    job = cfg,learn,train,held = prepare(cfg, out, watch, log)
+    if source:
+        from ssl_recipes.core.checkpoint import start_from
+        start_from(learn, source, log)
+    note = cfg | dict(n_train=len(train), n_held_out=len(held), classes=train.classes,
+        skipped=len(train.skipped or []), versions=versions(), started=time.strftime('%Y-%m-%d %H:%M:%S'))
+    on_main(lambda: write_json(out/FILES['config'], note))
+    log(f"{cfg['method']} on {len(train)} images of {train.name}, {len(held)} held out; {cfg['encoder']}, "
+        f"{cfg['epochs']} epochs of {len(learn.dls.train)} batches of {cfg['bs']}, "
+        f"{'bfloat16' if cfg['bf16'] else 'float32'} on {cfg['device']}" + f", {cfg['processes']} processes"*(cfg['processes']>1))
+    return carry_out(job, out, lambda l: l.fit(cfg['epochs']), watch, log, bar)
+
 def train(
     out=None, # Folder of the run; None: the next free `runs/<method>-<data>-<k>`
     log=print, # Told line by line what happens
@@ -308,29 +411,9 @@ def train(
     **kw, # Settings, named as in `MAIN`
 )->Path: # Folder of the run
     "Train one encoder and leave a run folder; without arguments this is the main job"
-    cfg = config(**kw)
-    out = free_folder(out, cfg)
-    check_arguments(cfg)
-    from ssl_recipes.core.nets import encoder
-    encoder(cfg['encoder'], sz=cfg['test_size'] or cfg['size']) # a name or size that cannot be should not wait for the data
-    train,held = load_data(cfg, log)
-    cfg = settle(cfg, len(train), log)
-    keep_memory()
-    from ssl_recipes.core.train import LogJSON
-    learn = make_learner(cfg, train, [LogJSON(out/FILES['metrics'])])
-    if not bar: tell(learn, log)
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out/FILES['config'], cfg | dict(n_train=len(train), n_held_out=len(held), classes=train.classes,
-        skipped=len(train.skipped or []), versions=versions(), started=time.strftime('%Y-%m-%d %H:%M:%S')))
-    log(f"{cfg['method']} on {len(train)} images of {train.name}, {len(held)} held out; {cfg['encoder']}, "
-        f"{cfg['epochs']} epochs of {len(learn.dls.train)} batches of {cfg['bs']}, "
-        f"{'bfloat16' if cfg['bf16'] else 'float32'} on {cfg['device']}")
-    seconds = _fit(learn, cfg, out, bar)
-    log(f"trained in {seconds:.0f} s, {len(train)*cfg['epochs']/seconds:.0f} images/s")
-    if report: finish(out, train, held, seconds, log)
-    return out
+    return _new_run(out, config(**kw)|dict(report=report), log, bar)
 
-# %% ../../nbs/11_app/10_run.ipynb #c31192dc
+# %% ../../nbs/11_app/10_run.ipynb #29063443
 def tell(
     learn, # Learner that is going to train
     log=print, # Told about ten lines
@@ -338,24 +421,32 @@ def tell(
     "Report on the training in lines, where a progress bar cannot be shown"
     from fastai.callback.core import Callback
     def say(cb):
-        e,n,probe = learn.epoch+1,learn.n_epoch,getattr(learn, 'online_probe', None)
+        e,probe = learn.clock.data_epoch,getattr(learn, 'online_probe', None)
+        n = e+learn.n_epoch-learn.epoch-1
         acc = (probe.history or [None])[-1] if probe else None
         acc = '' if acc is None else f", online probe {acc:.1%}"
         if e==n or e%max(1, n//10)==0: log(f"epoch {e} of {n}: loss {float(learn.recorder.smooth_loss.value):.3f}{acc}")
     learn.add_cb(Callback(after_epoch=say))
 
-def _fit(learn, cfg, out, bar):
-    "Train, and save the encoder even when interrupted; returns seconds"
+def _fit(learn, cfg, out, bar, fit, watch):
+    "Train, and save the encoder even when interrupted"
     from contextlib import nullcontext
     from ssl_recipes.core.nets import save_encoder
-    t,enc = time.perf_counter(),learn.model.encoder
+    from ssl_recipes.core.distrib import distributed,rank
+    save = lambda: rank() or save_encoder(learn.model.encoder, out/FILES['encoder'], extra=dict(step=learn.step))
+    watch.start()
     try:
-        with seeded(cfg['seed']), nullcontext() if bar else learn.no_bar(), learn.no_logging(): learn.fit(cfg['epochs'])
+        with seeded(cfg['seed']), nullcontext() if bar else learn.no_bar(), learn.no_logging(), distributed(learn): fit(learn)
     except KeyboardInterrupt:
-        save_encoder(enc, out/FILES['encoder'])
-        raise KeyboardInterrupt(f"the encoder after {learn.step} of {learn.n_steps} steps is in {out}") from None
-    save_encoder(enc, out/FILES['encoder'])
-    return time.perf_counter()-t
+        save()
+        raise KeyboardInterrupt(f"the encoder after {learn.step} of {learn.n_steps} steps is in {out}{_how_to_go_on(out)}") from None
+    save()
+
+def _how_to_go_on(out):
+    "Which command continues the run, and from where"
+    from ssl_recipes.core.checkpoint import latest,read_meta
+    try: return f"; 'ssl_recipes resume {out}' goes on from step {read_meta(latest(out))['step']}"
+    except BadInput: return '; there is no checkpoint to go on from'
 
 # %% ../../nbs/11_app/10_run.ipynb #1c5b5fbf
 def finish(
@@ -368,11 +459,15 @@ def finish(
     "Write `result.json` and `report.html`"
     from ssl_recipes.app.report import report
     from ssl_recipes.evaluation.baselines import PROTOCOL
+    from ssl_recipes.core.distrib import alone,rank,same_everywhere
+    same_everywhere(0) # the encoder is written
     run = open_run(out)
     rows = judgement(run, train, held)
-    write_json(out/FILES['result'], dict(rows=rows, seconds=seconds, protocol=PROTOCOL))
-    log(table(rows))
-    log(f"report: {report(run, train, held)}")
+    if rank()==0:
+        with alone():
+            write_json(out/FILES['result'], dict(rows=rows, seconds=seconds, protocol=PROTOCOL))
+            log(table(rows))
+            log(f"report: {report(run, train, held)}")
     return rows
 
 # %% ../../nbs/11_app/10_run.ipynb #2618e6cf
@@ -403,17 +498,9 @@ def open_run(
 )->Run: # With configuration and trained encoder
     "Open a run folder, or say in one line what is wrong with it"
     from ssl_recipes.core.nets import load_encoder
-    path = Path(path)
-    if not path.is_dir():
-        near = sorted(str(o.parent) for o in Path('runs').glob(f"*/{FILES['config']}"))
-        raise BadInput(f"no run folder '{path}'" + (f": there are {', '.join(near[:8])}" if near else ''))
-    c,e = path/FILES['config'],path/FILES['encoder']
-    if not c.exists(): raise BadInput(f"'{path}' is not a run: it holds no {c.name}")
-    try: cfg = json.loads(c.read_text())
-    except ValueError as err: raise BadInput(f"'{c}' is broken: {err}") from None
-    lacks = [k for k in MAIN if k not in cfg] if isinstance(cfg, dict) else list(MAIN)
-    if lacks: raise BadInput(f"'{c}' is not the configuration of a run: it lacks {', '.join(lacks[:5])}")
-    if not e.exists(): raise BadInput(f"'{path}' holds no {e.name}: its training did not finish")
+    path,cfg = Path(path),read_config(path)
+    e = path/FILES['encoder']
+    if not e.exists(): raise BadInput(f"'{path}' holds no {e.name}: its training did not finish{_how_to_go_on(path)}")
     return Run(path, cfg, load_encoder(e))
 
 # %% ../../nbs/11_app/10_run.ipynb #87bd6ecd
@@ -451,3 +538,118 @@ def evaluate(
     write_json(run.path/'eval.json', dict(rows=rows, protocol=PROTOCOL, versions=versions()))
     log(table(rows))
     return rows
+
+# %% ../../nbs/11_app/10_run.ipynb #f3633ba7
+def trim_metrics(
+    path, # `metrics.jsonl` of a run
+    meta:dict, # Of a checkpoint, as `core.checkpoint.read_meta` returns it
+)->None: # The file is replaced, if there was anything to drop
+    "Drop the lines of the log that are later than the checkpoint, and one that was cut off"
+    if not path.exists(): return
+    def stays(line):
+        try: row = json.loads(line)
+        except ValueError: return False
+        return row['step']<=meta['step'] and row['epoch']<=round(meta['batches']/meta['epoch_batches'], 4)
+    lines = path.read_text().splitlines()
+    kept = [o for o in lines if stays(o)]
+    if len(kept)==len(lines): return
+    with atomic_path(path) as tmp: tmp.write_text(''.join(o+'\n' for o in kept))
+
+def is_finished(
+    path:Path, # Folder of a run
+    cfg:dict, # Its configuration
+    meta:dict, # Of its latest checkpoint
+)->bool: # Whether nothing is left to do
+    "Whether all epochs are trained, and their encoder saved and judged"
+    from ssl_recipes.core.nets import encoder_meta
+    if meta['batches']<cfg['epochs']*meta['epoch_batches']: return False
+    try: saved = encoder_meta(path/FILES['encoder'])['extra'].get('step')
+    except BadInput: return False
+    return saved==meta['step'] and (not cfg.get('report') or (path/FILES['result']).exists())
+
+# %% ../../nbs/11_app/10_run.ipynb #e21eb3eb
+def _plan(path, more, new):
+    "Configuration and checkpoint that a run goes on with; raises `BadInput` if it cannot"
+    from ssl_recipes.core import checkpoint as C
+    cfg = dict(report=True)|read_config(path)
+    if not (path/CHECKPOINTS).is_dir() or not C.checkpoints(path):
+        raise BadInput(f"'{path}' holds no checkpoint: its training cannot go on; 'ssl_recipes start-from {path}' begins anew with its encoder, if there is one")
+    meta = C.read_meta(C.latest(path))
+    if not more and is_finished(path, cfg, meta):
+        raise BadInput(f"'{path}' is complete: {meta['step']} of {meta['n_steps']} steps, {cfg['epochs']} epochs; 'ssl_recipes extend {path} --epochs N' trains longer")
+    config(**{k:new[k] for k in ('every','keep','threads') if k in new}) # refuses what cannot be
+    return cfg|new|dict(epochs=cfg['epochs']+more),meta,cfg['threads']
+
+def _go_on(path, log, bar, more=0, **new):
+    "Continue the run in `path`; `more` epochs are added, settings that are not None are changed"
+    from ssl_recipes.core import checkpoint as C
+    from ssl_recipes.core.distrib import on_main
+    path,new = Path(path),{k:v for k,v in new.items() if v is not None}
+    log = together(new, log)
+    cfg,meta,threads = on_main(lambda: _plan(path, more, new)) # read once, before anything is written
+    if cfg['threads']!=threads: log(f"{cfg['threads']} threads instead of {threads}: the last digits may differ")
+    watch = Stopwatch(meta['extra'].get('seconds', 0.))
+    job = cfg,learn,*_ = prepare(cfg, path, watch, log)
+    def begin():
+        for k in ('result','report'): (path/FILES[k]).unlink(missing_ok=True) # they judge another encoder
+        (path/'eval.json').unlink(missing_ok=True)
+        trim_metrics(path/FILES['metrics'], meta)
+        now = dict(step=meta['step'], at=time.strftime('%Y-%m-%d %H:%M:%S'), versions=versions())
+        write_json(path/FILES['config'], cfg|dict(resumed=cfg.get('resumed', [])+[now]))
+    on_main(begin)
+    log(f"{path}: goes on at step {meta['step']}, epoch {meta['batches']/meta['epoch_batches']:.4g} of {cfg['epochs']}")
+    def fit(learn):
+        if cfg['epochs']>meta['epochs']: C.extend(learn, path/CHECKPOINTS, cfg['epochs']-meta['epochs'], log)
+        elif meta['batches']<cfg['epochs']*meta['epoch_batches']: C.resume(learn, path/CHECKPOINTS, cfg['epochs'])
+        else: C.load_checkpoint(learn, C.latest(path)) # all is trained, but the encoder was not saved or not judged
+    return carry_out(job, path, fit, watch, log, bar)
+
+# %% ../../nbs/11_app/10_run.ipynb #44ee810f
+def resume(
+    path, # Folder of a run that was stopped
+    log=print, # Told line by line what happens
+    report:bool|None=None, # Whether to judge the encoder at the end; None: as the run was begun
+    bar:bool=True, # Whether to show fastai's progress bar
+    **kw, # `every`, `keep` and `threads`, where they shall be others than before
+)->Path: # The folder
+    "Continue a run from its latest checkpoint, as if it had not been stopped"
+    return _go_on(path, log, bar, report=report, **kw)
+
+def extend(
+    path, # Folder of a run
+    epochs:int, # How many epochs more
+    log=print, # Told line by line what happens
+    report:bool|None=None, # Whether to judge the encoder at the end; None: as the run was begun
+    bar:bool=True, # Whether to show fastai's progress bar
+    **kw, # `every`, `keep` and `threads`, where they shall be others than before
+)->Path: # The folder
+    "Train a run longer than was planned, with its schedules over the new total"
+    if epochs<1: raise BadInput(f"epochs is {epochs}, must be at least 1: that many are added")
+    return _go_on(path, log, bar, epochs, report=report, **kw)
+
+# %% ../../nbs/11_app/10_run.ipynb #df9cbef0
+def _encoder_of(source):
+    "The encoder that a run folder, a checkpoint or an encoder file names, or None"
+    from ssl_recipes.core.checkpoint import read_meta,read_weights
+    from ssl_recipes.core.nets import encoder_meta
+    source = Path(source)
+    if (source/FILES['config']).is_file(): return read_config(source)['encoder']
+    path,_,what = read_weights(source)
+    if what.startswith('checkpoint'): return read_meta(path)['extra'].get('encoder')
+    if what!='encoder': return None
+    m = encoder_meta(path)
+    return m['args'].get('arch', m['name'])
+
+def start_from(
+    source, # A run folder, a checkpoint, an encoder file, or somebody's state dict
+    out=None, # Folder of the new run, as in `train`
+    log=print, # Told line by line what happens
+    report:bool=True, # Whether to judge the encoder and to make `report.html` at the end
+    bar:bool=True, # Whether to show fastai's progress bar
+    **kw, # Settings, named as in `MAIN`
+)->Path: # Folder of the run
+    "Begin a run with weights that are there"
+    from ssl_recipes.core.checkpoint import read_weights
+    file,*_ = read_weights(source)
+    if kw.get('encoder') is None: kw['encoder'] = _encoder_of(source)
+    return _new_run(out, config(**kw)|dict(report=report, started_from=str(file.resolve())), log, bar, source)
