@@ -11,6 +11,7 @@ recipes = dict.fromkeys(['origins','contrastive','self_distillation','cca','mim'
 rank = {'core':0, 'evaluation':1, **recipes, 'theory':3, 'tricks':3, 'acceleration':3, 'beyond':3, 'app':4}
 exporting = {'export','exports','exporti'}
 machine = re.compile(r'(?<![\w.~])/(?:root|home|Users|work|mnt|media)/\w+|site-packages/')
+watched = {'core.proofs': 'torch.distributed'} # which looks for calls of collectives and makes none
 problems = []
 
 def report(fn, msg, cell=None):
@@ -86,6 +87,15 @@ def check_imports(fn, c, section):
             if p[1] not in rank: report(fn, f'imports {m}: no such section', c)
             elif rank[p[1]]>=rank[section]: report(fn, f'{section} must not import {m} (core <- evaluation <- recipes <- theory, tricks, ... <- app)', c)
 
+def check_collectives(fn, c, module):
+    "Processes talk to each other in one place: elsewhere a collective would carry no gradient, and nobody would notice"
+    if module=='core.distrib': return
+    for o in ast.walk(ast.parse(c['code'])):
+        names = [a.name for a in o.names] if isinstance(o, ast.Import) else [f'{o.module}.{a.name}' for a in o.names] if isinstance(o, ast.ImportFrom) else []
+        if isinstance(o, ast.Attribute): names = [ast.unparse(o)]
+        for nm in names:
+            if nm.startswith('torch.distributed') and nm!=watched.get(module): report(fn, f'uses {nm}: collectives belong to core.distrib', c)
+
 def check_mixed(fn, c):
     "nbdev runs each cell with an import when it makes the site, and none of the cells between, so such a cell must stand alone"
     try: tree = ast.parse(c['code'])
@@ -135,6 +145,7 @@ def check_nb(fn, modules):
         later = '\n'.join(o['code'] for o in code if o['n']>c['n'] and not o['exports'])
         check_symbols(fn, c, later)
         check_imports(fn, c, path.split('.')[0])
+        check_collectives(fn, c, path)
 
 def check_section(d):
     "Page names differ, and the section's index links each page"
