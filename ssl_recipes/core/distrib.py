@@ -70,6 +70,12 @@ def _child(f, args, d):
 # %% ../../nbs/00_core/50_distrib.ipynb #2891dbc3
 _all_gather = getattr(dist, 'all_gather_single', None) or dist.all_gather_into_tensor # its name since torch 2.14, and before
 
+def _summed(x):
+    "The sum over processes, in a tensor of its own"
+    x = x.contiguous().clone()
+    dist.all_reduce(x)
+    return x
+
 class _Gather(torch.autograd.Function):
     "Concatenate over processes; backward sums what all processes want of the own rows"
     @staticmethod
@@ -81,9 +87,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, g):
-        g = g.contiguous().clone()
-        dist.all_reduce(g)
-        return g[rank()*ctx.n:(rank()+1)*ctx.n]
+        return _summed(g)[rank()*ctx.n:(rank()+1)*ctx.n]
 
 def gather(
     x:Tensor, # Rows of this process `(n,...)`
@@ -101,15 +105,11 @@ class _AllSum(torch.autograd.Function):
     "Sum over processes; backward sums the gradients of all processes"
     @staticmethod
     def forward(ctx, x):
-        x = x.contiguous().clone()
-        dist.all_reduce(x)
-        return x
+        return _summed(x)
     @staticmethod
     @once_differentiable
     def backward(ctx, g):
-        g = g.contiguous().clone()
-        dist.all_reduce(g)
-        return g
+        return _summed(g)
 
 def all_sum(
     x:Tensor, # Summand of this process; the same shape on all

@@ -67,7 +67,7 @@ def prove_definition(
         try: fast(*bad)
         except ValueError: continue
         raise Disproved(f"shapes {[tuple(o.shape) for o in bad]} were accepted")
-    print(f"definition: value, gradients of {len(ga)} inputs, {len(same)} symmetries{', value at collapse' if collapse else ''}, {len(wrong)} refusals")
+    print(f"definition: value, {len(ga)} gradients, {len(same)} symmetries{', collapse' if collapse else ''}, {len(wrong)} refusals")
 
 # %% ../../nbs/00_core/70_proofs.ipynb #90081ede
 _raw = [k for k in dir(dist) if k.startswith(('all_','reduce','broadcast','gather','scatter')) and callable(getattr(dist, k))]
@@ -185,7 +185,7 @@ def prove_processes(
     for k in n:
         for got in on_processes(k, _both, make, steps):
             worst = [max(worst[0], _name_fault(got[0], f32, k, 1e-5, dict(f64, state=f64['first']))), max(worst[1], _name_fault(got[1], f64, k, 1e-9))]
-    print(f"processes: 1 and {', '.join(map(str, n))} agree to {worst[0]:.0e} after a step in float32, to {worst[1]:.0e} after {steps} steps in float64; views alike")
+    print(f"processes: 1, {', '.join(map(str, n))} alike to {worst[0]:.0e} (a step, float32), {worst[1]:.0e} ({steps} steps, float64)")
     return tuple(worst)
 
 # %% ../../nbs/00_core/70_proofs.ipynb #b13b0597
@@ -239,7 +239,7 @@ def prove_resume(
         lost = [k for k,v in whole['hidden'].items() if _off(rest['hidden'].get(k, torch.zeros(0)), v)>0]
         raise Disproved(f"{len(bad)} tensors differ after a resume, the first is '{(bad or ['the loss'])[0]}'; " +
             (f"'{lost[0]}' is state that no checkpoint holds: make it a buffer of the model" if lost else "random numbers from outside torch, or state outside of the model?"))
-    print(f"resume: stopped at step {at} of {epochs*per}, continued in a new process, and equal bit for bit in {len(whole['state'])+len(whole['opt'])} tensors")
+    print(f"resume: stopped at step {at} of {epochs*per}; {len(whole['state'])+len(whole['opt'])} tensors equal bit for bit")
 
 # %% ../../nbs/00_core/70_proofs.ipynb #5092f402
 class _Rule(Callback):
@@ -294,7 +294,7 @@ def prove_teacher(
     with learn.no_bar(), learn.no_logging(): learn.fit(epochs)
     if bad := [f'{t}.{k}' for t,_ in pairs for k,p in model.get_submodule(t).named_parameters() if p.grad is not None]:
         raise Disproved(f"teacher '{bad[0]}' got a gradient")
-    print(f"teacher: {len(pairs)} start equal, take no gradient, are in no optimiser, and kept their rule for {rules[0].count} steps")
+    print(f"teacher: {len(pairs)} start equal, take no gradient, kept their rule for {rules[0].count} steps")
 
 # %% ../../nbs/00_core/70_proofs.ipynb #3a3c2752
 def prove_life(
