@@ -141,7 +141,7 @@ def _traced(make, steps, dtype, seed=0):
         learn.add_cb(t)
         dl = learn.dls.train
         with learn.no_bar(), learn.no_logging(), distributed(learn): learn.fit(-(-steps*dl.parts//len(dl)))
-    return dict(views={str(i):v for i,v in enumerate(t.views)}, modules={k:v for k,v in t.modules.items() if v is not None}, grads=t.grads,
+    return dict(hypers=t.hypers[0], views={str(i):v for i,v in enumerate(t.views)}, modules={k:v for k,v in t.modules.items() if v is not None}, grads=t.grads,
                 first=t.first, losses=torch.stack(t.losses), state=_state(learn), raw=sorted(set(found)))
 
 # %% ../../nbs/00_core/70_proofs.ipynb #61ab75d7
@@ -150,7 +150,7 @@ def _name_fault(a, b, n, tol, exact=None):
     slack = lambda o,k: max(tol, 4*_off(b[o][k], exact[o][k])) if exact else tol # what rounding does to one process it may do to two
     raw = f" ({', '.join(a['raw'])}: it carries no gradient, use core.distrib)" if a['raw'] else ''
     k,d = _worst(a['views'], b['views'])
-    if d>tol: raise Disproved(f"{n} processes: the views of batch {k} differ by {d:.1e}; do they draw from a global generator instead of the sample index?")
+    if d>tol: raise Disproved(f"{n} processes: the views of batch {k} differ by {d:.1e}; do they draw from a global generator instead of the sample index, or do the processes not share each batch?")
     for k in b['modules']:
         if (d := _off(a['modules'].get(k, torch.zeros(0)), b['modules'][k]))>slack('modules', k): raise Disproved(
             f"{n} processes: '{k}' gives other outputs (by {d:.1e}) for the same views: it uses statistics of its own rows{raw}")
@@ -162,6 +162,8 @@ def _name_fault(a, b, n, tol, exact=None):
         ratio,cos = (ga.norm()/gb.norm()).item(),torch.cosine_similarity(ga, gb, dim=0).item()
         raise Disproved(f"{n} processes: the loss agrees and its gradient does not: {ratio:.3f} as long as it should be, cosine {cos:.4f}; "
             f"a gather or all-reduce without gradient{raw}")
+    if odd := [k for k in b['hypers'] if a['hypers'][k]!=b['hypers'][k]]: raise Disproved(
+        f"{n} processes: {odd[0]} is {a['hypers'][odd[0]]:.6g} in the first step instead of {b['hypers'][odd[0]]:.6g}: made for the batch of one process, or scaled twice?")
     for what,when in (('first','after one step'),('state',f"after {len(b['losses'])} batches")):
         some = [k for k in b[what] if b[what][k].double().norm()>1e-6] # the others are zero, but for rounding
         k,d = _worst({k:a[what][k] for k in some}, {k:b[what][k] for k in some})
@@ -206,8 +208,9 @@ def _leg(make, epochs, stop, dtype, load, save):
     learn.add_cb(t)
     with learn.no_bar(), learn.no_logging(), distributed(learn):
         if load: load_checkpoint(learn, load)
-        with seeded(0): learn.fit(epochs - (raw_model(learn).clock[0].item()//len(learn.dls.train) if load else 0))
-    if rank()==0: save_checkpoint(learn, save)
+        with seeded(0): # until it is saved: the state of the generator is part of the run
+            learn.fit(epochs - (raw_model(learn).clock[0].item()//len(learn.dls.train) if load else 0))
+            if rank()==0: save_checkpoint(learn, save)
     opt = {f'{i}.{k}':v for i,o in torch_opt(learn).state_dict()['state'].items() for k,v in o.items() if isinstance(v, Tensor)}
     return dict(hypers=t.hypers, views=t.views, losses=torch.stack(t.losses), state=_state(learn), opt=opt, hidden=_hidden(learn))
 
