@@ -203,12 +203,12 @@ def distributed(
     **kwargs # Passed to torch's `DistributedDataParallel`, such as `find_unused_parameters=True`
 ): # Nothing; within the block `learn.fit` trains on all processes
     "Train on all processes that `accelerate launch` or `torchrun` started, with Accelerate's device, precision and accumulation"
+    if _alone or world_size()==1 and int(os.environ.get('WORLD_SIZE', 1))<2: # nobody else was started
+        yield
+        return
     from accelerate import Accelerator
     from accelerate.utils import DistributedDataParallelKwargs
     acc = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(**(dict(broadcast_buffers=False)|kwargs))])
-    if acc.num_processes==1:
-        yield
-        return
     _check(acc, learn)
     model,dls,cb = learn.model.to(acc.device),learn.dls,_Together()
     if learn.opt is None: learn.create_opt()
