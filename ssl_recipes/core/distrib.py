@@ -7,7 +7,7 @@ __all__ = ['world_size', 'rank', 'alone', 'on_processes', 'gather', 'all_sum', '
            'join_processes', 'launch', 'same_everywhere', 'on_main']
 
 # %% ../../nbs/00_core/50_distrib.ipynb #00d91b85
-import logging,os,sys,tempfile
+import logging,os,sys,tempfile,warnings
 from contextlib import ExitStack,contextmanager
 from pathlib import Path
 from typing import Callable
@@ -197,6 +197,7 @@ class _Together(Callback):
     def after_validate(self):
         if cm := self.__dict__.pop('cm', None): cm.__exit__(None, None, None)
 
+# %% ../../nbs/00_core/50_distrib.ipynb #8be0ddd4
 @contextmanager
 def distributed(
     learn, # A `Learner` on the loaders of `core.data.loaders`
@@ -208,7 +209,7 @@ def distributed(
         return
     from accelerate import Accelerator
     from accelerate.utils import DistributedDataParallelKwargs
-    acc = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(**(dict(broadcast_buffers=False)|kwargs))])
+    acc = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[DistributedDataParallelKwargs(**(dict(broadcast_buffers=False)|kwargs))])
     _check(acc, learn)
     model,dls,cb = learn.model.to(acc.device),learn.dls,_Together()
     if learn.opt is None: learn.create_opt()
@@ -218,7 +219,7 @@ def distributed(
         if not acc.is_main_process: stack.enter_context(learn.no_bar()); stack.enter_context(learn.no_logging())
         try:
             learn.dls = DataLoaders(train, dls.valid.to(acc.device), device=acc.device)
-            learn.model = acc.prepare_model(sync_batchnorm(model))
+            learn.model = _wrap(acc, model)
             learn.add_cb(cb)
             yield
         finally:
@@ -227,9 +228,17 @@ def distributed(
             learn.model,learn.dls = acc.unwrap_model(learn.model, keep_fp32_wrapper=False),dls
 
 # %% ../../nbs/00_core/50_distrib.ipynb #c577ceff
+def _wrap(acc, model):
+    "The model in what averages its gradients"
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='.*broadcast_buffers') # its new name is unknown to Accelerate 1.15
+        return acc.prepare_model(sync_batchnorm(model))
+
 def _check(acc, learn):
     "Raise `BadInput` for launches and loaders that `distributed` does not know"
     from accelerate import DistributedType as T
+    if acc.num_processes!=world_size(): raise BadInput(
+        f"Accelerate counts {acc.num_processes} process, but {world_size()} were started: form the group with `join_processes`")
     if acc.distributed_type not in (T.MULTI_CPU, T.MULTI_GPU): raise BadInput(
         f"launched for {acc.distributed_type.value}: `distributed` shares batches over CPUs or GPUs; for others use the bare loop of the page on Accelerate")
     if acc.mixed_precision not in ('no','bf16'): raise BadInput(f"mixed precision '{acc.mixed_precision}': possible are no and bf16, which needs no loss scaling")
@@ -242,7 +251,9 @@ def join_processes(
 )->torch.device: # The device of this process
     "Form the group of the processes that were started together (gloo on CPUs, nccl on GPUs); alone, only tell the device"
     from accelerate import PartialState
-    return PartialState(cpu=cpu).device if int(os.environ.get('WORLD_SIZE', 1))>1 else torch.device('cpu' if cpu or not torch.cuda.is_available() else 'cuda')
+    cpu = cpu or not torch.cuda.is_available() # Accelerate must be told: without a GPU it would form a group and train each process alone
+    device = PartialState(cpu=cpu).device if int(os.environ.get('WORLD_SIZE', 1))>1 else torch.device('cuda')
+    return torch.device('cpu') if cpu else device
 
 def launch(
     n:int, # How many processes
@@ -259,6 +270,7 @@ def launch(
     except ChildFailedError as e: return e.get_first_failure()[1].exitcode
     return 0
 
+# %% ../../nbs/00_core/50_distrib.ipynb #32663523
 def same_everywhere(
     x, # Anything that can be pickled; only the one of process 0 counts
 ): # The `x` of process 0
