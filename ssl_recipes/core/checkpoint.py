@@ -142,7 +142,8 @@ def save_checkpoint(
 )->Path: # `path`
     "Write all of a run to one file, which appears whole or not at all"
     if not learn.opt or not hasattr(raw_model(learn), 'clock'): _begin(learn)
-    tensors,meta = run_tensors(learn),describe(learn, run_tensors(learn), extra)
+    tensors = run_tensors(learn)
+    meta = describe(learn, tensors, extra)
     for o in _waiting(learn): tensors,meta = tensors|o.tensors,meta|dict(log=o.log) # loaded, and not a batch trained since
     try: text = json.dumps(pack(meta))
     except TypeError as e: raise BadInput(f"a checkpoint holds tensors, numbers and words, and this run has more: {e}") from e
