@@ -13,6 +13,7 @@ from ..core.base import BadInput,seeded
 from ..core.train import spread
 from ..core.views import Pipeline,RandomResizedCrop,Views
 from .features import features,pixels
+from .few_labels import few_labels
 from .knn import knn_acc
 from .linear import linear_acc
 from .rank import rankme
@@ -21,7 +22,8 @@ from .rank import rankme
 PROTOCOL = ('offline, frozen features, fitted on the training images, tested on the held-out ones; '
             'kNN: k=20, temperature 0.1; linear: logistic regression, its penalty chosen on a fifth of the training '
             'images, features wider than 1,024 reduced to their 256 principal components; '
-            'raw pixels: standardised by channel, as an encoder gets them; RankMe: of at most 5,000 training images')
+            'raw pixels: standardised by channel, as an encoder gets them; RankMe: of at most 5,000 training images; '
+            'few labels: logistic regression with a fixed penalty, mean over 10 draws that are the same for each encoder')
 
 def _probe(f, y, tf, ty):
     "Linear accuracy, of wide features by way of their principal components"
@@ -39,7 +41,8 @@ def judge(
     linear:bool=True, # Fit the linear probe too? It takes most of the time
     rows:int=5000, # At most so many training images, evenly spaced, for the rank
     sz:int|None=None, # Side at which the encoder sees the images; None: as they are. Pixels are judged as they are
-)->dict: # knn and linear in [0,1], rankme, spread, d (width of the features), n (training images)
+    shots:tuple=(), # Labelled images of each class, for the accuracy with few labels
+)->dict: # knn, linear and, for each shot, `shot_<k>` in [0,1]; rankme, spread, d (width of the features), n (training images)
     "Judge frozen features by neighbours, a linear probe, rank and spread"
     bare = [name for name,o in (('training',train),('test',test)) if o.labels is None]
     if len(bare)==1: raise BadInput(f"the {bare[0]} images have no labels, but the others have: kNN and linear probe need both")
@@ -49,6 +52,7 @@ def judge(
     if train.labels is not None and len(train.labels.unique())>1:
         out['knn'] = knn_acc(*args, k=k, temp=temp)
         if linear: out['linear'] = _probe(*args)
+        if shots: out |= {f'shot_{k}':acc for k,(acc,_) in few_labels(*args, shots=shots).items()}
     some = f[::max(1, -(-len(f)//rows))]
     if encoder is not None: out['rankme'] = rankme(some) # thousands of pixels have a rank too, but nobody waits for it
     return out | dict(spread=spread(some.double()), d=f.shape[1], n=len(f))
