@@ -34,7 +34,8 @@ def _named(target, n, what):
     out = target if isinstance(target, dict) else {what:target}
     out = {k:torch.as_tensor(v).detach().cpu().double() for k,v in out.items()}
     for k,v in out.items():
-        if v.dim() not in (1,2) or len(v)!=n: raise BadInput(f"{n} rows of features but {what} '{k}' has shape {tuple(v.shape)}")
+        if v.dim() not in (1,2) or len(v)!=n:
+            raise BadInput(f"{n} rows of features but {what} '{k}' has shape {tuple(v.shape)}")
         if not v.isfinite().all(): raise BadInput(f"{what} '{k}' holds NaN or infinite values")
     return {k:v.view(n, -1) for k,v in out.items()}
 
@@ -54,7 +55,8 @@ def _pairs(feats, target, test_feats, test_target):
     tys = dict(zip(ys, tys.values())) if not isinstance(target, dict) else tys
     for k,y in ys.items():
         if k not in tys: raise BadInput(f"test_target has no '{k}'; it has {', '.join(tys)}")
-        if y.shape[1]!=tys[k].shape[1]: raise BadInput(f"'{k}' has {y.shape[1]} columns in training and {tys[k].shape[1]} in test")
+        if y.shape[1]!=tys[k].shape[1]:
+            raise BadInput(f"'{k}' has {y.shape[1]} columns in training and {tys[k].shape[1]} in test")
         if _fixed(y) or _fixed(tys[k]): raise BadInput(f"'{k}' is constant: there is nothing to predict")
     return x,ys,tx,tys
 
@@ -70,7 +72,8 @@ def ridge_r2(
     details:bool=False, # Return the chosen penalties as well?
 )->float|dict: # R² on the test rows, at most 1; by name if the targets had names
     "How much of the variance of each target a ridge regression predicts in new rows"
-    if not penalties or min(penalties)<=0: raise BadInput(f"penalties are {penalties}; wanted one or more numbers above 0")
+    if not penalties or min(penalties)<=0:
+        raise BadInput(f"penalties are {penalties}; wanted one or more numbers above 0")
     if not 0<held_out<1: raise BadInput(f"held_out is {held_out}; it must be between 0 and 1")
     x,ys,tx,tys = _pairs(feats, target, test_feats, test_target)
     y,width = torch.cat([*ys.values()], 1),[o.shape[1] for o in ys.values()]
