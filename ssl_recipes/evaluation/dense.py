@@ -10,32 +10,39 @@ import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
 from ..core.base import BadInput
-from .features import _at,_images,_unit,judging
-from .linear import _held_out,fit_logistic,linear_acc,logits,standardiser
+from .features import as_floats,as_images,features
+from .linear import check_strengths,held_out_rows,fit_logistic,linear_acc,logits,standardiser
 
 # %% ../../nbs/08_evaluation/64_dense.ipynb #24e017b2
+class _Maps(nn.Module):
+    "The map of one block as a row `(n,d*h*w)`, so that `features` reads it; its shape is kept"
+    def __init__(self, encoder, block):
+        super().__init__()
+        self.encoder,self.block,self.shape = encoder,-1 if block is None else block,None
+
+    def forward(self, x):
+        x,kw = self.encoder.norm(x),dict(norm=True, output_fmt='NCHW', intermediates_only=True)
+        deep = self.encoder.body.forward_intermediates
+        try: h = deep(x, indices=[self.block], **kw)[0]
+        except (AssertionError,IndexError):
+            n = len(deep(x, **kw))
+            raise BadInput(f"block is {self.block}; this encoder has {n}: possible are -{n} to {n-1}") from None
+        self.shape = h.shape[1:]
+        return h.flatten(1)
+
+# %% ../../nbs/08_evaluation/64_dense.ipynb #059121eb
 def patch_features(
     encoder:nn.Module, # An `Encoder`: its `body` is a timm model
     data, # An `ImageSet`, or images as a tensor: uint8 (0..255) or float (0..1), `(n,c,h,w)`
     sz:int|None=None, # Side at which the encoder sees the images, pixels; None: as they are
     block:int|None=None, # Stage of a ResNet or block of a transformer, negative ones from the end; None: the last
-    bs:int=512, # Images at a time
+    **kwargs, # For `features`: `bs`, `device`
 )->Tensor: # float32 `(n,d,h,w)` on the CPU
     "The encoder's feature map of every image, in evaluation mode; the encoder is left bit-identical"
-    deep = getattr(encoder.body, 'forward_intermediates', None)
-    if deep is None:
+    if not hasattr(encoder.body, 'forward_intermediates'):
         raise BadInput(f"{type(encoder.body).__name__} has no forward_intermediates: wanted a timm model with maps")
-    x,out = _images(data),[]
-    with judging(encoder) as (dev,dtype):
-        for o in x.split(bs):
-            o = encoder.norm(_at(_unit(o, dev, dtype), sz))
-            kw = dict(norm=True, output_fmt='NCHW', intermediates_only=True)
-            try: h = deep(o, indices=[-1 if block is None else block], **kw)[0]
-            except (AssertionError,IndexError):
-                n = len(deep(o, **kw))
-                raise BadInput(f"block is {block}; this encoder has {n}: possible are -{n} to {n-1}") from None
-            out.append(h.float().cpu().contiguous())
-    return torch.cat(out)
+    m = _Maps(encoder, block)
+    return features(m, data, sz=sz, **kwargs).unflatten(1, m.shape)
 
 # %% ../../nbs/08_evaluation/64_dense.ipynb #000686f9
 def patch_targets(
@@ -104,14 +111,12 @@ def dense_probe(
     if maps.shape[1]!=test_maps.shape[1]:
         raise BadInput(f"maps is {maps.shape[1]} wide and test_maps {test_maps.shape[1]}; "
                        "were they made by the same encoder?")
-    if not 0<held_out<1: raise BadInput(f"held_out is {held_out}; it must be between 0 and 1")
-    if not strengths or min(strengths)<=0:
-        raise BadInput(f"strengths are {strengths}; wanted one or more numbers above 0")
+    check_strengths(strengths)
     def fit(i, l2, tol=1e-4):
         scale = standardiser(_rows(maps[i]))
         w = fit_logistic(scale(_rows(maps[i])), fg[i].flatten().long(), 2, l2, tol=tol, max_iter=200)
         return lambda m: (logits(scale(_rows(m)), w)@w.new_tensor([-1.,1])).view(len(m), *m.shape[2:])
-    out = _held_out(torch.zeros(len(maps)), held_out, seed)
+    out = held_out_rows(torch.zeros(len(maps)), held_out, seed)
     if not 0<fg[out].sum() or not 0<fg[~out].sum():
         raise BadInput(f"only {int(fg.sum())} of {fg.numel()} cells are foreground: too few to learn from")
     found = {l2:_best_cut(fit(~out, l2)(maps[out]).flatten(), fg[out].flatten()) for l2 in strengths}
@@ -136,7 +141,7 @@ def pixel_maps(
     sz:int|None=None, # Side at which the images are seen, pixels; None: as they are
 )->Tensor: # float32 `(n,c*H/h*W/w,h,w)`: the pixels of each cell
     "Feature maps that know the pixels of their own cell, and nothing around it"
-    x = _at(_unit(_images(data), 'cpu', torch.float32), sz)
+    x = as_floats(as_images(data), sz=sz)
     if x.shape[2]%h or x.shape[3]%w:
         raise BadInput(f"{h} x {w} cells do not divide images of {x.shape[2]} x {x.shape[3]} pixels")
     ph,pw = x.shape[2]//h,x.shape[3]//w

@@ -9,10 +9,10 @@ __all__ = ['fit_ridge', 'ridge_r2', 'knn_r2', 'factor_scores', 'show_factors']
 import torch
 from torch import Tensor
 from ..core.base import BadInput,one_of
-from .baselines import _probe
+from .baselines import reduced_linear_acc
 from .features import check_feats
 from .knn import knn_acc,neighbours
-from .linear import _held_out,standardiser
+from .linear import check_strengths,held_out_rows,standardiser
 
 # %% ../../nbs/08_evaluation/66_factors.ipynb #a4e87dec
 def fit_ridge(
@@ -72,15 +72,13 @@ def ridge_r2(
     details:bool=False, # Return the chosen penalties as well?
 )->float|dict: # R² on the test rows, at most 1; by name if the targets had names
     "How much of the variance of each target a ridge regression predicts in new rows"
-    if not penalties or min(penalties)<=0:
-        raise BadInput(f"penalties are {penalties}; wanted one or more numbers above 0")
-    if not 0<held_out<1: raise BadInput(f"held_out is {held_out}; it must be between 0 and 1")
+    check_strengths(penalties, 'penalties')
     x,ys,tx,tys = _pairs(feats, target, test_feats, test_target)
     y,width = torch.cat([*ys.values()], 1),[o.shape[1] for o in ys.values()]
     def predict(rows, new):
         scale,mean = standardiser(x[rows]),y[rows].mean(0)
         return (scale(new)@fit_ridge(scale(x[rows]), y[rows]-mean, penalties)+mean).split(width, -1)
-    out,res,l2 = _held_out(torch.zeros(len(x)), held_out, seed),{},{}
+    out,res,l2 = held_out_rows(torch.zeros(len(x)), held_out, seed),{},{}
     tried = predict(~out, x[out]) if len(penalties)>1 else None
     for i,(k,pred) in enumerate(zip(ys, predict(slice(None), tx))):
         best = 0 if tried is None else (tried[i]-ys[k][out]).square().sum((1,2)).argmin()
@@ -128,7 +126,7 @@ def factor_scores(
     for k in classes:
         if out.get(k, '') is not None: continue # not there, or constant
         most = (test_factors[k]==factors[k].mode().values).double().mean().item()
-        acc = (_probe if how=='linear' else knn_acc)(feats, factors[k], test_feats, test_factors[k])
+        acc = (reduced_linear_acc if how=='linear' else knn_acc)(feats, factors[k], test_feats, test_factors[k])
         out[k] = (acc-most)/(1-most)
     return out
 

@@ -12,8 +12,8 @@ from torch import nn,Tensor
 from torch.nn import functional as F
 from ..core.base import BadInput,one_of
 from ..core.train import cosine
-from .features import check_feats,check_pair,features
-from .linear import _held_out,standardiser
+from .features import check_feats,check_pair,features,numbered
+from .linear import held_out_rows,standardiser
 
 # %% ../../nbs/08_evaluation/32_heads.ipynb #dd7c8c80
 class _Tokens(nn.Module):
@@ -139,13 +139,11 @@ def heads_acc(
 )->float|tuple: # Share of test rows whose label was predicted; with `details` also a dict: name, lr, wd, held, curve, pred
     "Accuracy of the linear head that is best on held-out training rows, of all settings and representations"
     feats,test_feats = _named(feats, test_feats)
-    if not 0<held_out<1: raise BadInput(f"held_out is {held_out}; it must be between 0 and 1")
     best,curve = None,[]
     for name in feats:
         x,y,tx,ty = check_pair(feats[name], labels, test_feats[name], test_labels)
-        classes,y = y.unique(return_inverse=True)
-        if len(classes)<2: raise BadInput(f"all {len(y)} labels are {classes[0]}; a probe needs at least two classes")
-        out = _held_out(y, held_out, seed)
+        classes,y = numbered(y)
+        out = held_out_rows(y, held_out, seed)
         if not out.any(): raise BadInput(f"no class has two rows of {len(y)}, so none can be held out to choose a head")
         rest,kw = (~out).to(x.device),dict(kwargs, seed=seed, n_cls=len(classes))
         heads = fit_heads(x[rest], y[~out], **kw)

@@ -10,8 +10,8 @@ import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
 from ..core.base import BadInput,seeded
-from .features import check_pair
-from .linear import _held_out,linear_acc,standardiser
+from .features import check_pair,numbered
+from .linear import held_out_rows,linear_acc,standardiser
 
 # %% ../../nbs/08_evaluation/36_mlp_probe.ipynb #d82e2493
 def mlp(
@@ -72,10 +72,8 @@ def mlp_acc(
 )->float|tuple: # Share of test rows whose label was predicted; with `details` also a dict: epoch, last, curve, pred
     "Accuracy of an MLP on frozen features, stopped at the epoch that is best on held-out training rows"
     x,y,tx,ty = check_pair(feats, labels, test_feats, test_labels)
-    classes,y = y.unique(return_inverse=True)
-    if len(classes)<2: raise BadInput(f"all {len(y)} labels are {classes[0]}; a probe needs at least two classes")
-    if not 0<held_out<1: raise BadInput(f"held_out is {held_out}; it must be between 0 and 1")
-    out = _held_out(y, held_out, seed)
+    classes,y = numbered(y)
+    out = held_out_rows(y, held_out, seed)
     if not out.any(): raise BadInput(f"no class has two rows of {len(y)}, so none can be held out to choose an epoch")
     rest,kw,curve = (~out).to(x.device),dict(kwargs, seed=seed, epochs=epochs),[]
     scale = standardiser(x[rest])

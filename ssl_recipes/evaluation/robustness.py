@@ -11,7 +11,7 @@ from torch import Tensor,nn
 from torch.nn import functional as F
 from ..core.base import BadInput,one_of
 from ..core.views import blur,contrast_,luma,sample_key,uniform
-from .features import _at,_images,_unit,check_feats,features,judging
+from .features import as_floats,as_images,at_side,check_feats,features,judging
 from .linear import fit_logistic,logits,standardiser
 
 # %% ../../nbs/08_evaluation/62_robustness.ipynb #63ef4ef8
@@ -50,8 +50,8 @@ def corrupt(
     "Make every image worse in one way"
     amounts = CORRUPTIONS[one_of(kind, CORRUPTIONS, 'corruption')]
     if severity not in range(6): raise BadInput(f"severity is {severity}; possible: 0 (nothing) to {len(amounts)}")
-    x = _images(data)
-    x = _unit(x, x.device, torch.float32)
+    x = as_images(data)
+    x = as_floats(x, x.device)
     if severity==0: return x
     a,(n,c,h,w) = amounts[severity-1],x.shape
     key = sample_key(seed, severity, torch.arange(n, device=x.device) if idx is None else idx.to(x.device), sorted(CORRUPTIONS).index(kind))
@@ -69,8 +69,9 @@ def edge_map(
     data, # An `ImageSet`, or images: uint8 (0..255) or float (0..1), `(n,c,h,w)`
 )->Tensor: # float `(n,c,h,w)`, all channels alike; 1 at the strongest edge of each image, 0 where nothing changes
     "The outlines of each image"
-    x = _images(data)
-    g = luma(_unit(x, x.device, torch.float32)) if x.shape[1]==3 else _unit(x, x.device, torch.float32).mean(1, keepdim=True)
+    x = as_images(data)
+    x = as_floats(x, x.device)
+    g = luma(x) if x.shape[1]==3 else x.mean(1, keepdim=True)
     g = F.pad(g, (1,1,1,1), mode='replicate')
     k = g.new_tensor([[1,0,-1],[2,0,-2],[1,0,-1]])
     e = F.conv2d(g, torch.stack([k,k.T])[:,None]).square().sum(1, keepdim=True).sqrt()
@@ -114,9 +115,9 @@ def fgsm(
     if not eps>=0: raise BadInput(f"eps is {eps}; possible: 0 and above, in grey levels of 255")
     out = []
     with judging(encoder) as (dev,dtype), torch.enable_grad():
-        for x,y in zip(_images(data).split(bs), torch.as_tensor(labels).split(bs)):
-            x = _unit(x, dev, dtype).requires_grad_()
-            loss = F.cross_entropy(head(encoder(_at(x, sz))), y.to(dev), reduction='sum') # one image's gradient is its own
+        for x,y in zip(as_images(data).split(bs), torch.as_tensor(labels).split(bs)):
+            x = as_floats(x, dev, dtype).requires_grad_()
+            loss = F.cross_entropy(head(encoder(at_side(x, sz))), y.to(dev), reduction='sum') # one image's gradient is its own
             g, = torch.autograd.grad(loss, x)
             out.append((x.detach()+eps/255*g.sign()).clamp(0, 1).float().cpu())
     return torch.cat(out)

@@ -7,10 +7,10 @@ __all__ = ['quarter_turns', 'rotation_acc']
 
 # %% ../../nbs/08_evaluation/46_rotation.ipynb #15e122a4
 import torch
-from torch import nn,Tensor
+from torch import nn
 from ..core.base import BadInput
 from .features import features
-from .linear import linear_acc
+from .linear import held_out_rows,linear_acc
 
 # %% ../../nbs/08_evaluation/46_rotation.ipynb #a4d7dae6
 def quarter_turns(
@@ -24,10 +24,7 @@ def quarter_turns(
 # %% ../../nbs/08_evaluation/46_rotation.ipynb #5c934d74
 def _held_images(n, frac, seed):
     "A mask `(4n,)` of the rows of `quarter_turns` that choose: all four orientations of an image, or none"
-    out = torch.zeros(n, dtype=torch.bool)
-    k = min(max(round(frac*n), 1), n-1)
-    out[torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:k]] = True
-    return out.repeat(4)
+    return held_out_rows(torch.zeros(n), frac, seed).repeat(4)
 
 # %% ../../nbs/08_evaluation/46_rotation.ipynb #e726d173
 def rotation_acc(
@@ -43,11 +40,10 @@ def rotation_acc(
     details:bool=False, # Return the choice as well?
 )->float|tuple: # Share of turned test images whose turn is found, 0 to 1; a guess finds 0.25
     "Accuracy of a linear classifier of quarter turns on frozen features"
-    if not 0<held_out<1: raise BadInput(f"held_out is {held_out}; it must be between 0 and 1")
     (x,y),(tx,ty) = quarter_turns(train),quarter_turns(test)
     if len(x)<8: raise BadInput(f"{len(x)//4} image to learn from; at least 2 are needed, one of them to choose the penalty")
-    f,tf = (features(encoder, o, bs, device, sz) for o in (x,tx))
     out = _held_images(len(x)//4, held_out, seed)
+    f,tf = (features(encoder, o, bs, device, sz) for o in (x,tx))
     curve = {} # without a choice there is nothing to hold out
     if len(strengths)>1: curve = {l2:linear_acc(f[~out], y[~out], f[out], y[out], (l2,)) for l2 in strengths}
     best = max(strengths, key=lambda l2: (curve.get(l2, 0),l2)) # among equals the strongest
