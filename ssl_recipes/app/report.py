@@ -20,7 +20,6 @@ def mosaic(
     gap:int=6, # Space between tiles, pixels
 )->str: # A PNG as `data:` address
     "Tiles in rows, on white"
-    import numpy as np
     from PIL import Image
     n,side = max(map(len, rows)),sz+gap
     page = Image.new('RGB', (n*side+gap, len(rows)*side+gap), 'white')
