@@ -16,7 +16,7 @@ def regret(
     accs:Tensor, # What was wanted, such as accuracies `(n,)`
 )->float: # 0: the best was chosen; in the unit of `accs`. Ties in `scores` share it
     "The best of `accs`, minus that of the setting with the highest score"
-    s,a = [torch.as_tensor(o.to_numpy(copy=True) if hasattr(o, 'to_numpy') else o, dtype=torch.float64) for o in (scores,accs)] # pandas columns too
+    s,a = [torch.tensor(o.tolist() if hasattr(o, 'tolist') else o, dtype=torch.float64) for o in (scores,accs)]
     if s.shape!=a.shape or s.ndim!=1: raise BadInput(f"scores have shape {tuple(s.shape)} and accs {tuple(a.shape)}; wanted twice the same (n,)")
     if s.isnan().all(): raise BadInput(f"all {len(s)} scores are NaN: nothing can be chosen")
     best = s==s[~s.isnan()].max()
