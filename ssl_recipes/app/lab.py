@@ -606,12 +606,13 @@ def entries(
     to='results', # Folder in which ratios of cost are kept
     rounds:int=20, # As in `cost_ratio`
     here:bool=False, # As in `cost_ratio`
+    only:tuple|None=None, # Names of methods; None: all that there are
     **kw, # Settings that all share, such as `n`
 )->list: # Experiments
     "Who takes part in the leaderboard: what costs nothing, every method and its variants, and the network trained with labels"
     whole = experiment(data=data, **kw)['epochs']
     asked = [dict(method=m) for m in TRIVIAL if m!='supervised']
-    asked += [dict(method=m)|v for m in methods() for v in ({}, *getattr(importlib.import_module(method(m).__module__), 'VARIANTS', {}).values())]
+    asked += [dict(method=m)|v for m in only or methods() for v in ({}, *getattr(importlib.import_module(method(m).__module__), 'VARIANTS', {}).values())]
     out = []
     for o in [*asked, dict(method='supervised')]:
         takes = TRIVIAL.get(o['method'], kw) # of what all share
@@ -630,7 +631,7 @@ def leaderboard(
     jobs:int=1, # How many processes at a time
     here:bool=False, # Measure in this process: for very small things
     log=print, # Told a line for each row that is measured
-    **kw, # Settings that all share, such as `n`
+    **kw, # Settings that all share, such as `n`; and `only`, `rounds` for `entries`
 )->list: # Rows
     "Measure whatever is missing from the leaderboard; seed after seed, so that all have one before any has two"
     exps = [e for d in data for e in entries(d, seeds, to, here=here, **kw)]
