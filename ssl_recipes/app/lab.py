@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from ..core.base import BadInput,one_of,seeded
-from .run import config,method,methods,open_run,write_json
+from .run import config,method,methods,open_run,source_file,write_json
 
 # %% ../../nbs/11_app/35_lab.ipynb #9a33c9cb
 ROOT = Path(importlib.util.find_spec('ssl_recipes').origin).parent # Folder of the package
@@ -41,8 +41,7 @@ def experiment(
 @lru_cache(maxsize=None)
 def _defaults(name):
     "Arguments of a method that have a plain value by default, read without importing it"
-    module = ROOT.joinpath(*methods()[name]['module'].split('.')[1:]).with_suffix('.py')
-    f = next(o for o in ast.parse(module.read_text()).body if isinstance(o, ast.FunctionDef) and o.name==f'{name}_learner')
+    f = next(o for o in ast.parse(source_file(name).read_text()).body if isinstance(o, ast.FunctionDef) and o.name==f'{name}_learner')
     args = dict(zip(reversed([o.arg for o in f.args.args]), reversed(f.args.defaults)))
     return {k:v.value for k,v in sorted(args.items()) if isinstance(v, ast.Constant) and k not in ('views','lr','epochs','bf16','cbs')}
 

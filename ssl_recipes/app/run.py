@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SGD', 'ADAM', 'DATA', 'MAIN', 'SPLITS', 'BS', 'RECIPES', 'methods', 'method', 'views_maker', 'catalogue', 'kind',
-           'own_settings', 'config', 'load_data', 'optimiser', 'make_encoder', 'settle', 'train', 'finish', 'evaluate',
-           'resume', 'extend', 'start_from']
+           'source_file', 'own_settings', 'config', 'load_data', 'optimiser', 'make_encoder', 'settle', 'train',
+           'finish', 'evaluate', 'resume', 'extend', 'start_from']
 
 # %% ../../nbs/11_app/10_run.ipynb #439c90a3
 import ast,importlib,importlib.util,inspect,json,os,platform,sys,time
@@ -86,15 +86,21 @@ def kind(
     try: one_of(str(data), [o for o in DATA if o!='folder'])
     except BadInput as e: raise BadInput(f"no data '{data}': {why}; as a name, {str(e).split(': ', 1)[1]}") from None
 
+def source_file(
+    name:str, # Of a method
+)->Path: # `.py` of the module that has its learner
+    "Where a method's code stands, found without importing it"
+    return Path(importlib.util.find_spec('ssl_recipes').origin).parent.joinpath(*methods()[name]['module'].split('.')[1:]).with_suffix('.py')
+
 def own_settings(
     name:str, # Of a method
 )->dict: # Kind of data -> settings, named as in `MAIN`; empty if the method's module has no `SETTINGS`
     "What a method's own module takes for good on each kind of data, read without importing it"
-    file = Path(importlib.util.find_spec('ssl_recipes').origin).parent.joinpath(*methods()[name]['module'].split('.')[1:]).with_suffix('.py')
-    for o in ast.parse(file.read_text()).body:
+    for o in ast.parse(source_file(name).read_text()).body:
         if isinstance(o, ast.Assign) and getattr(o.targets[0], 'id', '')=='SETTINGS': return ast.literal_eval(o.value)
     return {}
 
+# %% ../../nbs/11_app/10_run.ipynb #49748490
 def config(
     **kw, # Settings, named as in `MAIN`; None stands for the default
 )->dict: # All settings, complete and checked as far as is possible without reading data
@@ -102,13 +108,13 @@ def config(
     kw = {one_of(k, MAIN, 'setting'):v for k,v in kw.items() if v is not None}
     one_of(kw.get('method', MAIN['method']), methods(), 'method')
     one_of(kw.get('split', MAIN['split']), SPLITS, 'split')
-    base = MAIN | DATA[kind(kw.get('data', MAIN['data']))] | dict(data=kw.get('data', MAIN['data']))
-    if (m := kw.get('method', MAIN['method']))!=MAIN['method']: # the measured arguments of the defaults belong to the default method
-        base = base | dict(lr=None, set={}, views={}) | own_settings(m).get(kind(base['data']), {})
+    data,m = kw.get('data', MAIN['data']),kw.get('method', MAIN['method'])
+    k = kind(data)
+    base = MAIN | DATA[k]
+    if m!=MAIN['method']: base |= dict(lr=None, set={}, views={}) | own_settings(m).get(k, {}) # the measured arguments of the defaults belong to the default method
     if 'size' in kw: base = base | dict(crop=None, test_size=None) # the defaults of these belong to the default size
-    cfg = base | kw | dict(data=str(base['data']))
+    cfg = base | kw | dict(data=str(Path(data).resolve()) if k=='folder' else str(data))
     if 'bs' not in kw and cfg['n'] and cfg['n']<(cfg['bs'] or 0): cfg['bs'] = None # so few images: as many as there are
-    if kind(cfg['data'])=='folder': cfg['data'] = str(Path(cfg['data']).resolve())
     for k,lo in dict(epochs=1, bs=2, size=8, crop=8, test_size=8, n=2, n_test=2, threads=1, seed=0, accumulate=1, every=0, keep=1).items():
         if cfg[k] is not None and cfg[k]<lo: raise BadInput(f"{k} is {cfg[k]}, must be at least {lo}")
     if cfg['lr'] is not None and not 0<cfg['lr']<float('inf'): raise BadInput(f"lr is {cfg['lr']}, must be above 0")
