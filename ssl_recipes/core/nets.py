@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['SmallResNet', 'small_resnet', 'small_vit', 'cifar_stem_', 'cifar_resnet', 'Normalize', 'Encoder', 'encoder',
-           'projector', 'predictor', 'Prototypes', 'dino_head', 'ema_copy', 'ema_update_', 'save_encoder',
-           'encoder_meta', 'load_encoder']
+           'projector', 'predictor', 'Prototypes', 'dino_head', 'ema_copy', 'ema_update_', 'Teacher', 'by_size',
+           'save_encoder', 'encoder_meta', 'load_encoder']
 
 # %% ../../nbs/00_core/30_nets.ipynb #cfb80c0e
 import copy,json
 from collections import OrderedDict
+from collections.abc import Callable,Sequence
+from itertools import groupby
 from pathlib import Path
 
 import timm,torch
@@ -312,6 +314,37 @@ def ema_update_(
         if t.dtype not in (torch.float32,torch.float64): t.copy_(torch.lerp(t.float(), s.to(t.device).float(), 1-mom))
     for k,t in tb.items():
         if buffers=='copy' or not t.is_floating_point(): t.copy_(sb[k])
+
+# %% ../../nbs/00_core/30_nets.ipynb #0574565b
+class Teacher(nn.ModuleDict):
+    "EMA copies of a student's parts, run one after the other: no gradient, no noise, batch norm as in the student"
+    def __init__(self,
+        **parts:nn.Module, # Name -> part of the student, in the order in which they run
+    ):
+        super().__init__({k:ema_copy(m) for k,m in parts.items()})
+        self.train()
+
+    def train(self,
+        mode:bool=True, # Training mode; False: evaluation mode
+    )->nn.Module: # Itself
+        "In training mode only the batch norms are in training mode"
+        super().train(mode)
+        for m in self.modules(): m.training = mode and (m is self or isinstance(m, nn.modules.batchnorm._BatchNorm))
+        return self
+
+    @torch.no_grad()
+    def forward(self, x):
+        for m in self.values(): x = m(x)
+        return x
+
+# %% ../../nbs/00_core/30_nets.ipynb #20304d15
+def by_size(
+    f:Callable, # Maps images `(m,c,h,w)` to one output for each, `(m,...)`
+    views:Sequence[Tensor], # Views `(n,c,h,w)` of one batch; neighbours of one size go through together
+)->list[Tensor]: # Output `(n,...)` for each view, in their order
+    "Run `f` on views of several sizes with one call for each size"
+    runs = [list(g) for _,g in groupby(views, key=lambda v: v.shape[-2:])]
+    return [o for g in runs for o in f(torch.cat(g)).chunk(len(g))]
 
 # %% ../../nbs/00_core/30_nets.ipynb #82d8901a
 def save_encoder(
