@@ -16,7 +16,7 @@ from fastai.learner import Learner
 
 from ..core.base import BadInput
 from ..core.distrib import all_mean,gather,rank,world_size
-from ..core.nets import ema_copy,projector
+from ..core.nets import Teacher,projector
 from ..core.queue import Queue
 from ..core.train import EMATeacher,scale_lr,ssl_learner
 from ..core.views import moco_views,sample_key
@@ -69,7 +69,7 @@ def _by_group(m, groups, x):
 # %% ../../nbs/02_contrastive/30_moco.ipynb #fa8c89fe
 class MoCo(nn.Module):
     "MoCo: find the key of the other view among the keys of past batches"
-    pairs = {'key_encoder':'encoder', 'key_head':'head'} # For `EMATeacher`
+    pairs = {'teacher.encoder':'encoder', 'teacher.head':'head'} # For `EMATeacher`
     def __init__(self,
         encoder:nn.Module, # Maps images to `(n, encoder.d)`; what is kept
         d_hid:int|None=None, # Hidden width of the head; None: that of the representation, as in the paper
@@ -86,7 +86,7 @@ class MoCo(nn.Module):
         layers = [o for a,b in zip(dims, dims[1:]) for o in (nn.Linear(a, b),nn.ReLU(inplace=True))]
         head = projector(encoder.d, d_hid or encoder.d, d_out, n_layers, last_bn=True) if bn else nn.Sequential(*layers[:-1])
         self.encoder,self.head = (group_batchnorm(o, groups) for o in (encoder,head))
-        self.key_encoder,self.key_head = ema_copy(self.encoder),ema_copy(self.head)
+        self.teacher = Teacher(encoder=self.encoder, head=self.head) # makes the keys
         self.queue,self.temp = Queue(queue, d_out),temp
         self.shuffled = shuffle and groups>1
 
@@ -127,7 +127,7 @@ def keys(self:MoCo,
     v:Tensor, # A view of the images of this process `(n,c,h,w)` in [0,1]
 )->Tensor: # Their keys `(n,d_out)`
     "Keys, normalised among other images than the queries where there are groups"
-    f = nn.Sequential(self.key_encoder, self.key_head)
+    f = self.teacher
     if not self.shuffled: return f(v)
     order,own = self.deal(len(v)*world_size()),slice(rank()*len(v), (rank()+1)*len(v))
     return gather(f(gather(v)[order[own]]))[order.argsort()[own]]

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from fastcore.meta import delegates
 from fastai.learner import Learner
 
-from ..core.nets import ema_copy,predictor,projector
+from ..core.nets import Teacher,predictor,projector
 from ..core.optim import LARS
 from ..core.train import EMATeacher,cosine,scale_lr,ssl_learner
 from ..core.views import byol_views
@@ -42,16 +42,7 @@ class BYOL(nn.Module):
         super().__init__()
         self.encoder,self.head = encoder,projector(encoder.d, d_hid, d_out, last_bn=last_bn)
         self.predictor = predictor(d_out, d_hid, last_bias=False)
-        self.teacher = ema_copy(nn.ModuleDict(dict(encoder=self.encoder, head=self.head))) # no predictor
-        self.train()
-
-    def train(self,
-        mode:bool=True, # Training mode; False: evaluation mode
-    )->nn.Module: # Itself
-        "The teacher normalises as the student does, by its own batch; the rest of it, such as dropout, is off"
-        super().train(mode)
-        for m in self.teacher.modules(): m.training = mode and isinstance(m, nn.modules.batchnorm._BatchNorm)
-        return self
+        self.teacher = Teacher(encoder=self.encoder, head=self.head) # no predictor
 
     def forward(self,
         v1:Tensor, # First view `(n,c,h,w)` in [0,1]
@@ -59,8 +50,7 @@ class BYOL(nn.Module):
     )->tuple: # Predictions `p1`, `p2` of the student and projections `t1`, `t2` of the teacher, each `(n,d_out)`
         "Predictions and targets of both views"
         p1,p2 = (self.predictor(self.head(self.encoder(v))) for v in (v1,v2))
-        with torch.no_grad(): t1,t2 = (self.teacher['head'](self.teacher['encoder'](v)) for v in (v1,v2))
-        return p1,p2,t1,t2
+        return p1,p2,self.teacher(v1),self.teacher(v2)
 
     def loss(self,
         outs:tuple, # What `forward` returned
