@@ -257,14 +257,15 @@ class Prototypes(nn.Module):
     @torch.no_grad()
     def normalize_(self)->'Prototypes': # The same object
         "Put the prototypes back on the unit sphere, as SwAV does after each step; the output stays the same"
-        self.weight.copy_(F.normalize(self.weight.float()))
+        self.weight.copy_(F.normalize(self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))))
         return self
 
     def extra_repr(self): return f"{self.weight.shape[1]} -> {self.weight.shape[0]}"
     def forward(self,
         z:Tensor, # Inputs `(n,d)`, of any length
     )->Tensor: # Similarities in [-1,1], `(n,k)`
-        return F.linear(F.normalize(z.float()), F.normalize(self.weight.float()))
+        with torch.autocast(z.device.type, enabled=False): # in half precision many cosines would be equal
+            return F.linear(*(F.normalize(o.to(torch.promote_types(o.dtype, torch.float32)), dim=-1) for o in (z,self.weight)))
 
 # %% ../../nbs/00_core/30_nets.ipynb #57ebf49f
 def dino_head(
