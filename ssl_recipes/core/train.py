@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Clock', 'raw_model', 'torch_opt', 'ApplyViews', 'cosine', 'warmup_cosine', 'ScheduleSteps', 'scale_lr', 'bf16_helps',
            'to_float32', 'AutoCast', 'StopOnNonFinite', 'ssl_learner', 'SkipEmptyValidation', 'MoveState', 'EMATeacher',
-           'Probe', 'OnlineProbe', 'spread', 'effective_rank', 'CollapseMonitor', 'LogJSON']
+           'FreezeFirst', 'Probe', 'OnlineProbe', 'spread', 'effective_rank', 'CollapseMonitor', 'LogJSON']
 
 # %% ../../nbs/00_core/40_train.ipynb #e078ee72
 import json,math,os,time,warnings
@@ -230,6 +230,20 @@ class EMATeacher(Callback):
         if not self.learn.clock.stepped: return
         m,model = self.mom(self.step-1, self.n_steps) if callable(self.mom) else self.mom,raw_model(self.learn)
         for t,s in self.pairs.items(): ema_update_(model.get_submodule(t), model.get_submodule(s), m, buffers=self.buffers)
+
+# %% ../../nbs/00_core/40_train.ipynb #c9ae895a
+class FreezeFirst(Callback):
+    "Leave a part of the model as it is for the first steps of the run, by dropping its gradients"
+    order,run_valid = 9,False # before gradients are clipped (11)
+    def __init__(self,
+        part:str, # Attribute of the model
+        steps:float, # A share of all steps if below 1, else a number of steps
+    ): self.part,self.steps = part,steps
+
+    def before_step(self):
+        n = round(self.steps*self.n_steps) if self.steps<1 else int(self.steps)
+        if self.step<n:
+            for p in raw_model(self.learn).get_submodule(self.part).parameters(): p.grad = None
 
 # %% ../../nbs/00_core/40_train.ipynb #a0df32d3
 class Probe(nn.Module):

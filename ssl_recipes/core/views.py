@@ -539,11 +539,13 @@ def multi_crop(
     scales:tuple=((0.14,1.),(0.05,0.14)), # Range of the area of each group's crops
     colour:list|tuple=(), # Transforms after the crop, the same for all; see `ColorJitter`
     seed:int=0, # Seed of the run
+    affine:dict|None=None, # Instead of crop and flip: arguments of `RandomAffine`; `scales` are ranges of its magnification then
 )->Views: # The views of the first group, then those of the second, ...
     "Multi-crop (SwAV's idea and sizes): a few large views and several small, cheap ones"
     if not len(sizes)==len(counts)==len(scales):
         raise BadInput(f"sizes, counts and scales differ in length: {sizes}, {counts}, {scales}")
-    groups = [[Pipeline([RandomResizedCrop(s, r, flip=0.5), *colour])]*k for s,k,r in zip(sizes,counts,scales)]
+    first = lambda s,r: RandomResizedCrop(s, r, flip=0.5) if affine is None else RandomAffine(**affine, scale=tuple(r), sz=s)
+    groups = [[Pipeline([first(s, r), *colour])]*k for s,k,r in zip(sizes,counts,scales)]
     return Views(sum(groups, []), seed)
 
 def dino_views(
