@@ -270,7 +270,7 @@ def make_views(
 
 def make_learner(
     cfg:dict, # As `settle` returns it
-    train, # `ImageSet` to train on; its labels, if any, are seen by the online probe only
+    train, # `ImageSet` to train on; its labels, if any, are seen by the online probe, and by a method only if it is supervised
     cbs=(), # More callbacks
 ): # A `Learner`; `learn.fit(cfg['epochs'])` trains
     "The learner of a configuration: method, encoder, views and loader, and the callbacks that watch"
