@@ -14,7 +14,7 @@ from fastai.learner import Learner
 from ..core.base import BadInput
 from ..core.masks import MaskedViews,masked_mean,masked_tokens,mean_of_patches_,patchify,vision_transformer
 from ..core.train import scale_lr,ssl_learner
-from ..core.views import Pipeline,RandomResizedCrop,Views
+from ..core.views import Views,mae_views
 
 # %% ../../nbs/05_mim/20_simmim.ipynb #1b3b695d
 def simmim_loss(
@@ -35,8 +35,8 @@ def simmim_views(
     min_scale:float=0.67, # Smallest area of a crop, as a part of the image
     seed:int=0, # Seed of the run
 )->Views: # One view
-    "SimMIM's single view: crop and flip"
-    return Views([Pipeline([RandomResizedCrop(sz, (min_scale,1), flip=0.5)])], seed)
+    "SimMIM's single view: MAE's, from larger crops"
+    return mae_views(sz, min_scale, seed)
 
 # %% ../../nbs/05_mim/20_simmim.ipynb #19fa3a7b
 class SimMIM(nn.Module):
