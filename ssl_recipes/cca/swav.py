@@ -10,6 +10,7 @@ import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
 from fastcore.basics import patch
+from fastcore.foundation import L
 from fastcore.meta import delegates
 from fastai.learner import Learner
 
@@ -165,7 +166,7 @@ def swav_learner(
     if freeze is None: freeze = len(dls.train)//dls.train.parts
     model = SwAV(encoder, d_hid, d_out, k, last_bn, temp, eps, n_iters, queue, queue_from)
     return ssl_learner(dls, model, swav_views(encoder.sz) if views is None else views, opt=opt, lr=lr, wd=wd, warmup=warmup, lr_end=lr_end,
-                       cbs=[FreezeFirst('prototypes', freeze), *(cbs or [])], **kwargs)
+                       cbs=[FreezeFirst('prototypes', freeze), *L(cbs)], **kwargs)
 
 # %% ../../nbs/04_cca/40_swav.ipynb #f519ae69
 SETTINGS = {

@@ -11,6 +11,7 @@ import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
 from fastcore.basics import patch
+from fastcore.foundation import L
 from fastcore.meta import delegates
 from fastai.learner import Learner
 
@@ -159,7 +160,7 @@ def moco_learner(
     if groups is None: groups = next(g for g in range(max(1, n//32), 0, -1) if n%g==0)
     model = MoCo(encoder, d_hid, d_out, n_layers, bn, temp, queue, groups, shuffle)
     views,lr = moco_views(encoder.sz) if views is None else views,scale_lr(0.03, dls.train.bs) if lr is None else lr
-    return ssl_learner(dls, model, views, opt=opt, lr=lr, wd=wd, warmup=warmup, cbs=[EMATeacher(mom, model.pairs), *(cbs or [])], **kwargs)
+    return ssl_learner(dls, model, views, opt=opt, lr=lr, wd=wd, warmup=warmup, cbs=[EMATeacher(mom, model.pairs), *L(cbs)], **kwargs)
 
 # %% ../../nbs/02_contrastive/30_moco.ipynb #a75d702c
 SETTINGS = {

@@ -9,6 +9,7 @@ __all__ = ['SETTINGS', 'ctr_loss', 'MoCoV3', 'mocov3_learner']
 import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
+from fastcore.foundation import L
 from fastcore.meta import delegates
 from fastai.learner import Learner
 
@@ -92,7 +93,7 @@ def mocov3_learner(
     model = MoCoV3(encoder, d_hid, d_out, n_layers, temp, freeze)
     views,lr = byol_views(encoder.sz) if views is None else views,scale_lr(1.5e-4, dls.train.bs) if lr is None else lr
     return ssl_learner(dls, model, views, opt=opt, lr=lr, wd=wd, warmup=warmup,
-                       cbs=[EMATeacher(cosine(mom, mom_end), model.pairs), *(cbs or [])], **kwargs)
+                       cbs=[EMATeacher(cosine(mom, mom_end), model.pairs), *L(cbs)], **kwargs)
 
 # %% ../../nbs/02_contrastive/40_mocov3.ipynb #d62426e7
 SETTINGS = {

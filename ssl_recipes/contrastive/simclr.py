@@ -82,4 +82,4 @@ def simclr_learner(
     return ssl_learner(dls, model, views or simclr_views(encoder.sz), opt=opt, lr=lr or scale_lr(0.3, dls.train.bs), wd=wd, **kwargs)
 
 # %% ../../nbs/02_contrastive/10_simclr.ipynb #dddf9035
-VARIANTS = dict(v2=dict(set=dict(n_layers=3))) # Name -> settings
+VARIANTS = dict(linear_head=dict(set=dict(n_layers=1)), v2=dict(set=dict(n_layers=3))) # Name -> settings

@@ -274,6 +274,7 @@ def dino_head(
     d_hid:int=2048, # Width of the hidden layers
     d_neck:int=256, # Width of the bottleneck
     n_layers:int=3, # Linear layers before the prototypes
+    bn:bool=False, # Batch norm behind each of them, the last one without scale and shift
 )->nn.Sequential: # Maps `(n,d_in)` to cosines `(n,k)`
     "DINO's head: GELU layers down to a bottleneck on the unit sphere, then normalised prototypes"
     if n_layers<1: raise BadInput(f"a DINO head of {n_layers} layers: it needs at least 1")
@@ -282,7 +283,8 @@ def dino_head(
         lin = nn.Linear(a, b)
         nn.init.trunc_normal_(lin.weight, std=0.02)
         nn.init.zeros_(lin.bias)
-        layers += [lin, nn.GELU()]
+        norm = [nn.BatchNorm1d(b, affine=len(layers)<3*(n_layers-1))] if bn else []
+        layers += [lin, *norm, nn.GELU()]
     return nn.Sequential(OrderedDict(mlp=nn.Sequential(*layers[:-1]), prototypes=Prototypes(d_neck, k)))
 
 # %% ../../nbs/00_core/30_nets.ipynb #e3205858

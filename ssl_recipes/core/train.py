@@ -20,6 +20,7 @@ from fastai.callback.core import Callback,CancelValidException
 from fastai.callback.progress import ProgressCallback
 from fastai.learner import Learner,Recorder
 from fastai.optimizer import OptimWrapper
+from fastcore.foundation import L
 from fastcore.meta import delegates
 
 from .base import BadInput
@@ -197,7 +198,7 @@ def ssl_learner(
     if chunk: pieces.append(Chunks(chunk, ghost))
     if bf16 or (bf16 is None and bf16_helps(next(model.parameters()).device)): pieces.append(AutoCast())
     return Learner(dls, model, loss_func=model.loss, opt_func=partial(OptimWrapper, opt=opt), lr=lr,
-                   splitter=partial(param_groups, wd=wd), cbs=pieces+list(cbs or []), **kwargs)
+                   splitter=partial(param_groups, wd=wd), cbs=[*pieces, *L(cbs)], **kwargs)
 
 class SkipEmptyValidation(Callback):
     "Without validation images there is no pass over them and no column of `None`"
@@ -335,15 +336,16 @@ def effective_rank(
 
 # %% ../../nbs/00_core/40_train.ipynb #34efc322
 class CollapseMonitor(Callback):
-    "Measure spread and rank of what the method outputs, and warn, by name, when it collapses"
+    "Measure spread, rank and deviation of what the method outputs, and warn, by name, when it collapses"
     order,run_valid = 55,False # after the recorder; only looks
     def __init__(self,
         every:int=20, # Steps between two measurements
         min_spread:float=0.1, # Below this spread: complete collapse
         min_rank:float=2.5, # Below this effective rank: dimensional collapse
+        min_std:float=1e-3, # Below this mean deviation of the raw outputs: complete collapse, even if directions differ
         patience:int=2, # Measurements in a row before it is called a collapse
     ):
-        self.every,self.min_spread,self.min_rank,self.patience = every,min_spread,min_rank,patience
+        self.every,self.min_spread,self.min_rank,self.min_std,self.patience = every,min_spread,min_rank,min_std,patience
         self.history,self.verdict,self.count = [],None,0
 
     def before_fit(self): self.watch = _Watch(raw_model(self.learn).encoder)
@@ -356,13 +358,13 @@ class CollapseMonitor(Callback):
     def _measure(self):
         z = self.pred[0] if isinstance(self.pred, (tuple,list)) else self.pred
         z,h = (gather(o.contiguous())[:512] for o in (z.detach().flatten(0, -2),self.watch.h))
-        row = dict(step=self.step, spread=spread(z), rank=effective_rank(z), spread_h=spread(h), rank_h=effective_rank(h))
+        row = dict(step=self.step, spread=spread(z), rank=effective_rank(z), std=_exact(z).std(0).mean().item(), spread_h=spread(h), rank_h=effective_rank(h))
         self.history.append(row)
-        now = ('complete collapse' if row['spread']<self.min_spread else
+        now = ('complete collapse' if row['spread']<self.min_spread or row['std']<self.min_std else
                'dimensional collapse' if row['rank']<self.min_rank else None)
         self.count = self.count+1 if now else 0
         if self.count==self.patience: warnings.warn(f"{now} at step {self.step}: spread {row['spread']:.3f} (1 is uniform, "
-            f"0 is one point), effective rank {row['rank']:.1f} of {z.shape[1]}")
+            f"0 is one point), effective rank {row['rank']:.1f} of {z.shape[1]}, deviation {row['std']:.2g}")
         self.verdict = now if self.count>=self.patience else None
 
 # %% ../../nbs/00_core/40_train.ipynb #3f5e2dba

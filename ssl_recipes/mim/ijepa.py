@@ -12,6 +12,7 @@ from functools import lru_cache,partial
 import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
+from fastcore.foundation import L
 from fastcore.meta import delegates
 from fastai.learner import Learner
 from timm.models.vision_transformer import Block
@@ -213,7 +214,7 @@ def ijepa_learner(
     views = MaskedViews(ijepa_views(encoder.sz) if views is None else views, model.p, mask=masks)
     rise = lambda step,n: mom+(mom_end-mom)*min(1, step/max(1, n-1))
     return ssl_learner(dls, model, views, lr=scale_lr(1e-3, dls.train.bs, ref=2048) if lr is None else lr, wd=wd, warmup=warmup,
-                       cbs=[EMATeacher(rise, model.pairs), ScheduleSteps(weight_decay=cosine(wd, wd_end)), *(cbs or [])], **kwargs)
+                       cbs=[EMATeacher(rise, model.pairs), ScheduleSteps(weight_decay=cosine(wd, wd_end)), *L(cbs)], **kwargs)
 
 # %% ../../nbs/05_mim/30_ijepa.ipynb #f443a532
 SETTINGS = {

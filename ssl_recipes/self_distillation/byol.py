@@ -9,6 +9,7 @@ __all__ = ['SETTINGS', 'byol_loss', 'BYOL', 'byol_learner']
 import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
+from fastcore.foundation import L
 from fastcore.meta import delegates
 from fastai.learner import Learner
 
@@ -82,7 +83,7 @@ def byol_learner(
     model = BYOL(encoder, d_hid, d_out, last_bn)
     views,lr = byol_views(encoder.sz) if views is None else views,scale_lr(0.2, dls.train.bs) if lr is None else lr
     return ssl_learner(dls, model, views, opt=opt, lr=lr, wd=wd, warmup=warmup,
-                       cbs=[EMATeacher(cosine(mom, mom_end), model.pairs), *(cbs or [])], **kwargs)
+                       cbs=[EMATeacher(cosine(mom, mom_end), model.pairs), *L(cbs)], **kwargs)
 
 # %% ../../nbs/03_self_distillation/10_byol.ipynb #b1c44452
 SETTINGS = {

@@ -9,6 +9,7 @@ __all__ = ['ibot_views', 'SETTINGS', 'patch_loss', 'ibot_masking', 'IBOT', 'ibot
 import torch
 from torch import nn,Tensor
 from fastcore.basics import patch
+from fastcore.foundation import L
 from fastcore.meta import delegates
 from fastai.callback.training import GradientClip
 from fastai.learner import Learner
@@ -18,7 +19,7 @@ from ..core.masks import MaskedViews,block_masking,masked_tokens,vision_transfor
 from ..core.nets import Teacher,by_size,dino_head
 from ..core.train import EMATeacher,FreezeFirst,ScheduleSteps,cosine,scale_lr,ssl_learner
 from ..core.views import fork,sample_key,uniform
-from .dino import DINO,Center,dino_targets,dino_views,with_batchnorm
+from .dino import DINO,Center,dino_targets,dino_views
 
 # %% ../../nbs/03_self_distillation/40_ibot.ipynb #5868134f
 def patch_loss(
@@ -77,8 +78,7 @@ class IBOT(DINO):
         self.n_pre,self.weight = body.num_prefix_tokens,weight
         self.mask_token,self.patch_center = nn.Parameter(torch.zeros(encoder.d)),Center(k, center_mom)
         if shared: return
-        self.patch_head = dino_head(encoder.d, k, d_hid, d_neck)
-        if bn: self.patch_head.mlp = with_batchnorm(self.patch_head.mlp)
+        self.patch_head = dino_head(encoder.d, k, d_hid, d_neck, bn=bn)
         self.teacher = Teacher(encoder=encoder, head=self.head, patch_head=self.patch_head)
         self.pairs = {**self.pairs, 'teacher.patch_head':'patch_head'}
 
@@ -164,7 +164,7 @@ def ibot_learner(
                  temp=temp, teacher_temp=teacher_temp, teacher_temp_end=teacher_temp_end, temp_warm=temp_warm)
     masked = MaskedViews(ibot_views(encoder.sz) if views is None else views, encoder.body.patch_embed.patch_size[0], mask=mask, which=(0,1))
     own = [EMATeacher(cosine(mom, mom_end), model.pairs), ScheduleSteps(weight_decay=cosine(wd, wd_end)), FreezeFirst('head.prototypes', freeze), GradientClip(clip)]
-    return ssl_learner(dls, model, masked, opt=opt, lr=scale_lr(5e-4, dls.train.bs) if lr is None else lr, wd=wd, lr_end=lr_end, cbs=[*own, *(cbs or [])], **kwargs)
+    return ssl_learner(dls, model, masked, opt=opt, lr=scale_lr(5e-4, dls.train.bs) if lr is None else lr, wd=wd, lr_end=lr_end, cbs=[*own, *L(cbs)], **kwargs)
 
 # %% ../../nbs/03_self_distillation/40_ibot.ipynb #83fb7b9c
 SETTINGS = {

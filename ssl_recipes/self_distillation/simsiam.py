@@ -13,6 +13,7 @@ from torch import nn,Tensor
 from torch.nn import functional as F
 from fastai.callback.core import Callback
 from fastai.learner import Learner
+from fastcore.foundation import L
 from fastcore.meta import delegates
 
 from ..core.nets import predictor,projector
@@ -108,7 +109,7 @@ def simsiam_learner(
     "SimSiam (Chen & He 2020)"
     model = SimSiam(encoder, d_hid, d_out, d_pred, n_layers)
     views,lr = moco_views(encoder.sz) if views is None else views,scale_lr(0.05, dls.train.bs) if lr is None else lr
-    learn = ssl_learner(dls, model, views, opt=opt, lr=lr, wd=wd, warmup=warmup, cbs=[*[HoldLR(lr)]*hold, *(cbs or [])], **kwargs)
+    learn = ssl_learner(dls, model, views, opt=opt, lr=lr, wd=wd, warmup=warmup, cbs=[*[HoldLR(lr)]*hold, *L(cbs)], **kwargs)
     learn.splitter = partial(predictor_apart, wd=wd)
     return learn
 
