@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 "Build the site in `_docs` without Quarto: nbdev processes the notebooks, smalldocs renders and checks them"
-import json,os,re,shutil,subprocess,sys
+import html,json,os,re,shutil,subprocess,sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,6 +9,8 @@ from nbdev.quarto import refresh_quarto_yml
 from nbdev.serve import proc_nbs
 
 number = re.compile(r'^\d+[a-zA-Z0-9]*_')
+maths  = re.compile(r'(<span class="math (inline|display)">)\\[(\[](.*?)\\[)\]](</span>)', re.S)
+katex  = re.compile(r'<(?:script|link)\b[^>]*katex[^>]*>(?:</script>)?')
 link   = re.compile(r'(\]\()([^)\s#]+?)\.ipynb(?=[)#])')
 
 def page_name(path):
@@ -35,6 +37,24 @@ def rename(root, site):
         fn.unlink()
         (fn.parent/Path(page_name(fn.name))).write_text(json.dumps(nb))
 
+def mathml(root):
+    "Turn the formulas of all pages into MathML, as Quarto does by `html-math-method`: browsers show it without a script or a network"
+    from latex2mathml.converter import convert
+    bad = []
+    def one(m):
+        tex = html.unescape(m[3])
+        out = convert(tex, display='block' if m[2]=='display' else 'inline')
+        if '\\' in re.sub(r'<[^>]+>', '', out): bad.append(tex)
+        return m[1]+out+m[4]
+    for fn in root.rglob('*.html'):
+        text = fn.read_text()
+        if '<span class="math ' in text: fn.write_text(maths.sub(one, katex.sub('', text)))
+    if bad: sys.exit('not all of these formulas could be read, write them in plainer TeX:\n'+'\n'.join(bad))
+
+def smalldocs(command, proc, *options):
+    r = subprocess.run([sys.executable, '-m', 'smalldocs.cli', command, *options, str(proc)])
+    if r.returncode: sys.exit(f"smalldocs {command} found something; the processed notebooks are in {proc.name}")
+
 def main():
     cfg = get_config()
     root = Path(cfg.config_path)
@@ -44,9 +64,12 @@ def main():
     refresh_quarto_yml()
     proc = Path(proc_nbs(force=True))
     rename(proc, f"{cfg.doc_host}{cfg.doc_baseurl}")
-    for cmd in (['render','--quiet','--strict'], ['check']):
-        r = subprocess.run([sys.executable, '-m', 'smalldocs.cli', *cmd, str(proc)])
-        if r.returncode: sys.exit(f"smalldocs {cmd[0]} found something; the processed notebooks are in {proc.name}")
+    options = (proc/'_quarto.yml').read_text()
+    (proc/'_quarto.yml').unlink() # it may be a link to ours
+    (proc/'_quarto.yml').write_text(re.sub(r'^ *html-math-method: mathml\n', '', options, flags=re.M)) # done here
+    smalldocs('render', proc, '--quiet', '--strict')
+    mathml(proc/cfg.doc_path.name)
+    smalldocs('check', proc)
     shutil.rmtree(cfg.doc_path, ignore_errors=True)
     shutil.move(proc/cfg.doc_path.name, cfg.doc_path)
     shutil.rmtree(proc)
