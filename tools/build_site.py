@@ -7,6 +7,7 @@ from pathlib import Path
 from nbdev.config import get_config
 from nbdev.quarto import refresh_quarto_yml
 from nbdev.serve import proc_nbs
+import stamps
 
 number = re.compile(r'^\d+[a-zA-Z0-9]*_')
 maths  = re.compile(r'(<span class="math (inline|display)">)\\[(\[](.*?)\\[)\]](</span>)', re.S)
@@ -37,6 +38,18 @@ def rename(root, site):
         fn.unlink()
         (fn.parent/Path(page_name(fn.name))).write_text(json.dumps(nb))
 
+def sign(root, cfg):
+    "Add to each page when its outputs were made, and where it can be run"
+    names = {page_name(p.relative_to(cfg.nbs_path)):p for p in Path(cfg.nbs_path).rglob('*.ipynb')}
+    pages = stamps.read()
+    for fn in sorted(root.rglob('*.ipynb')):
+        if not (src := names.get(page_name(fn.relative_to(root)))): continue
+        nb,rel = json.loads(fn.read_text()),src.relative_to(cfg.config_path).as_posix()
+        colab = f"[Open in Colab](https://colab.research.google.com/github/{cfg.user}/{cfg.repo}/blob/{cfg.branch}/{rel})"
+        text = '\n\n'.join(filter(None, ['---', stamps.told(src, pages), colab]))
+        nb['cells'].append(dict(cell_type='markdown', id='made-when', metadata={}, source=text))
+        fn.write_text(json.dumps(nb))
+
 def mathml(root):
     "Turn the formulas of all pages into MathML, as Quarto does by `html-math-method`: browsers show it without a script or a network"
     from latex2mathml.converter import convert
@@ -63,6 +76,7 @@ def main():
     if not find_spec('smalldocs'): sys.exit('smalldocs is not installed: it needs Python 3.11 or newer; use Quarto and nbdev_docs instead')
     refresh_quarto_yml()
     proc = Path(proc_nbs(force=True))
+    sign(proc, cfg)
     rename(proc, f"{cfg.doc_host}{cfg.doc_baseurl}")
     options = (proc/'_quarto.yml').read_text()
     (proc/'_quarto.yml').unlink() # it may be a link to ours

@@ -3,6 +3,7 @@
 import ast,io,json,re,sys,tokenize
 from collections import Counter
 from pathlib import Path
+import stamps
 
 root = Path(__file__).resolve().parent.parent
 nbs,lib = root/'nbs','ssl_recipes'
@@ -174,7 +175,10 @@ def check_modules(modules):
 def main():
     fns = [p for p in sorted(nbs.rglob('*.ipynb')) if not any(o.startswith(('_','.')) for o in p.relative_to(nbs).parts)]
     modules = {}
-    for fn in fns: check_nb(fn, modules)
+    pages = stamps.read()
+    for fn in fns:
+        check_nb(fn, modules)
+        if 'fast' in stamps.stale(fn, pages): report(fn, 'its outputs are older than its code: run tools/run_nb.py')
     for d in sorted({p.parent for p in fns}-{nbs}): check_section(d)
     check_modules(modules)
     print('\n'.join(problems+[f'{len(fns)} notebooks, {len(problems)} problems']))

@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 "Run notebooks top to bottom and store their outputs; cells carrying a flag that is not asked for keep the outputs they have"
-import argparse,os,subprocess,sys,time
+import argparse,os,resource,subprocess,sys,time
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', str(os.cpu_count()))
@@ -9,6 +9,7 @@ from execnb.nbio import read_nb,write_nb
 from execnb.shell import CaptureShell
 from nbdev.config import get_config
 from nbdev.process import extract_directives
+import stamps
 
 def skipper(flags):
     "A function that is true for the cells to leave alone: the exporting cell, `eval: false`, and cells with a flag among `flags`"
@@ -35,10 +36,12 @@ def main():
     p.add_argument('--here', action='store_true', help=argparse.SUPPRESS)
     a = p.parse_args()
     if a.here: return run(a.nbs[0].resolve(), set(get_config().tst_flags.split()) - set(a.flags.split()))
+    cpu = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
     for fn in a.nbs:
-        t = time.time()
+        t,c = time.time(),cpu()
         r = subprocess.run([sys.executable, __file__, str(fn), '--flags', a.flags, '--here'])
         if r.returncode: sys.exit(r.returncode)
+        stamps.write(fn, set(a.flags.split()), cpu()-c)
         print(f'{fn.name}: {time.time()-t:.0f} s')
 
 if __name__=='__main__': main()

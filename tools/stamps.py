@@ -1,0 +1,105 @@
+#!/usr/bin/env python
+"When, in what time and from which code the outputs of each page were made: `results/pages.json`, written by `run_nb.py`; run alone it names pages whose code has changed since"
+import ast,hashlib,json,os,platform,symtable,sys,time
+from pathlib import Path
+
+root = Path(__file__).resolve().parent.parent
+file = root/'results'/'pages.json'
+flags = {'slow','net','hub','cuda','multigpu'} # cells that the default run leaves alone
+
+def directives(src): return {l[2:].split()[0].rstrip(':') for l in src.splitlines() if l.startswith('#|') and l[2:].split()}
+
+def code_cells(nb):
+    "Source and kind ('fast' or 'slow') of the code cells of a notebook, as a dictionary"
+    for c in nb['cells']:
+        src = ''.join(c['source'])
+        if c['cell_type']=='code' and 'nbdev_export(' not in src: yield src,'slow' if directives(src) & flags else 'fast'
+
+def statements(src):
+    "The top-level statements of a cell, an import for each name, without docstrings and magics"
+    lines = [l for l in src.splitlines() if not l.lstrip().startswith(('%','!'))]
+    for o in ast.parse('\n'.join(lines)).body:
+        for f in ast.walk(o):
+            if isinstance(f, (ast.FunctionDef,ast.ClassDef)) and ast.get_docstring(f) is not None: f.body = f.body[1:] or [ast.Pass()]
+        if isinstance(o, ast.ImportFrom): yield from (ast.ImportFrom(o.module, [a], o.level) for a in o.names)
+        elif isinstance(o, ast.Import): yield from (ast.Import([a]) for a in o.names)
+        else: yield o
+
+def names(node):
+    "Global names that a statement binds, those of which it calls a method, and those that it uses"
+    top = symtable.symtable(ast.unparse(node), 'cell', 'exec')
+    binds,uses,todo = {o.get_name() for o in top.get_symbols() if o.is_assigned() or o.is_imported()},set(),[top]
+    while todo:
+        t = todo.pop()
+        uses |= {o.get_name() for o in t.get_symbols() if o.is_referenced() and (t is top or o.is_global())}
+        todo += t.get_children()
+    roots = set()
+    for o in ast.walk(node) if not isinstance(node, (ast.FunctionDef,ast.ClassDef)) else []:
+        if isinstance(o, ast.Call) and isinstance(o.func, ast.Attribute) or isinstance(o, (ast.Attribute,ast.Subscript)) and isinstance(o.ctx, ast.Store):
+            while isinstance(o, (ast.Call,ast.Attribute,ast.Subscript)): o = o.func if isinstance(o, ast.Call) else o.value
+            if isinstance(o, ast.Name): roots.add(o.id)
+    return binds,roots,uses
+
+def reached(nb):
+    "The statements of a page that its slow cells can reach by name, without comments: what binds a name last, and what changes it since (`learn.fit(2)` changes `learn`)"
+    every = [(o,kind) for src,kind in code_cells(nb) for o in statements(src)]
+    of = [names(o) for o,_ in every]
+    imported = set().union(*(binds for (o,_),(binds,*_) in zip(every, of) if isinstance(o, (ast.Import,ast.ImportFrom))), set())
+    keep,todo = set(),[i for i,(_,kind) in enumerate(every) if kind=='slow']
+    while todo:
+        i = todo.pop()
+        if i in keep: continue
+        keep.add(i)
+        for nm in of[i][2]:
+            before = [j for j in range(i) if nm in of[j][0]]
+            last = before[-1] if before else next((j for j in range(i+1, len(of)) if nm in of[j][0]), None) # a function may use what comes later
+            if last is None: continue
+            todo += [last, *(j for j in range(last+1, i) if nm in of[j][1] and nm not in imported)]
+    return [ast.unparse(every[i][0]) for i in sorted(keep)]
+
+def sha(lines): return hashlib.sha256('\n'.join(lines).encode()).hexdigest()[:12]
+
+def codes(nb):
+    "Hashes of the code that makes the outputs of a notebook: of its fast cells, and of its slow cells with all that they reach on the page"
+    kinds = {kind for _,kind in code_cells(nb)}
+    fast = [ast.unparse(o) for src,kind in code_cells(nb) if kind=='fast' for o in statements(src)]
+    return {k:sha(fast if k=='fast' else reached(nb)) for k in sorted(kinds)}
+
+def read(): return json.loads(file.read_text()) if file.exists() else {}
+def key(fn): return Path(fn).resolve().relative_to(root/'nbs').with_suffix('').as_posix()
+
+def write(fn, ran, seconds):
+    "Note that a notebook has just been run with the flags `ran`, in so many processor seconds"
+    import torch
+    nb = json.loads(Path(fn).read_text())
+    now,old,wanted = codes(nb),read(),set().union(*(directives(src) & flags for src,_ in code_cells(nb)), set())
+    page = {k:v for k,v in old.get(key(fn), {}).items() if k in now}
+    for k in now if wanted<=ran else {'fast'} & set(now):
+        page[k] = dict(code=now[k], date=time.strftime('%Y-%m-%d'), seconds=round(seconds), torch=torch.__version__.split('+')[0],
+                       machine=f'{platform.machine()}, {os.cpu_count()} cores')
+    save(old | {key(fn):page})
+
+def save(pages):
+    pages = {k:pages[k] for k in sorted(pages) if (root/'nbs'/f'{k}.ipynb').exists() and pages[k]}
+    file.write_text('{\n'+',\n'.join(f'{json.dumps(k)}: {json.dumps(v, sort_keys=True)}' for k,v in pages.items())+'\n}\n')
+
+def stale(fn, pages):
+    "Kinds of cells of a notebook whose outputs are older than its code, or were never noted"
+    there = pages.get(key(fn), {})
+    return [k for k,code in codes(json.loads(Path(fn).read_text())).items() if there.get(k, {}).get('code')!=code]
+
+def told(fn, pages):
+    "A sentence for readers: when, in what time and on what the outputs of a page were made"
+    there,old,parts = pages.get(key(fn), {}),stale(fn, pages),[]
+    for k,name in (('fast','quick cells'),('slow','slow cells')):
+        if not (o := there.get(k)): continue
+        parts.append(f"{name} on {o['date']}" + (f" in {o['seconds']} processor seconds" if o.get('seconds') else '')
+                     + (f" ({o['machine']}, torch {o['torch']})" if o.get('torch') else '') + ', by code that has changed since'*(k in old))
+    return 'Outputs made: '+'; '.join(parts)+'.' if parts else ''
+
+if __name__=='__main__':
+    pages,bad = read(),[]
+    for fn in sorted((root/'nbs').rglob('[!_]*.ipynb')):
+        if not any(o.startswith(('_','.')) for o in fn.relative_to(root/'nbs').parts) and (kinds := stale(fn, pages)): bad.append(f"{fn.relative_to(root)}: outputs of {' and '.join(kinds)} cells are older than the code: run tools/run_nb.py")
+    print('\n'.join(bad+[f'{len(pages)} pages, {len(bad)} stale']))
+    sys.exit(bool(bad))
