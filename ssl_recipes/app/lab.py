@@ -6,7 +6,7 @@
 __all__ = ['ROOT', 'DATA_KEYS', 'TRIVIAL', 'DECIDES', 'RUNTIME', 'KEYED', 'SHOTS', 'BLOCKS', 'METRICS', 'CHECKED', 'experiment',
            'key', 'label', 'reached', 'code_version', 'trained', 'measure', 'read_rows', 'read_selections', 'run',
            'grid', 'sweep', 'select', 'summary', 'table', 'plot', 'verify', 'find', 'cost_ratio', 'entries',
-           'leaderboard']
+           'leaderboard', 'family']
 
 # %% ../../nbs/11_app/35_lab.ipynb #947c309e
 import ast,hashlib,importlib,importlib.util,io,json,os,platform,shutil,subprocess,symtable,sys,tempfile,time,tokenize,warnings
@@ -640,6 +640,21 @@ def leaderboard(
     "Measure whatever is missing from the leaderboard; seed after seed, so that all have one before any has two"
     exps = [e for d in data for e in entries(d, seeds, to, here=here, **kw)]
     return sweep(sorted(exps, key=lambda e: e.get('seed', 0)), jobs, log, study='leaderboard', to=to, threads=threads, here=here)
+
+# %% ../../nbs/11_app/35_lab.ipynb #6522848c
+def family(
+    methods:str|list, # Names, in one string or a list
+    data:str='digits', # As in `app.run.DATA`
+    to='results', # Folder that holds `leaderboard.jsonl`
+    metrics:tuple=('knn','linear','shot_10','cpu_seconds'), # Columns, named as in `METRICS`
+)->str: # Markdown; says so if nothing was measured
+    "The leaderboard's rows of some methods, under the trivial rows of the networks that they use"
+    names = methods.split() if isinstance(methods, str) else methods
+    rows = read_rows(Path(to)/'leaderboard.jsonl', data=data)
+    nets = {r['exp']['encoder'] for r in rows if r['method'] in names}
+    rows = [r for r in rows if r['method'] in names or (r['method'] in TRIVIAL and r['exp'].get('encoder') in {None,*nets})]
+    if not nets: return f"No row of {', '.join(names)} has been measured on {data}."
+    return table(rows, metrics)
 
 # %% ../../nbs/11_app/35_lab.ipynb #2c042e65
 if __name__=='__main__' and '__file__' in globals(): _main(sys.argv[1])
