@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"Build the site in `_docs` without Quarto: nbdev processes the notebooks, smalldocs renders and checks them"
+"Build the site in `_docs`: nbdev processes the notebooks, smalldocs renders and checks them; or Quarto renders them, with `--quarto`"
 import html,json,os,re,shutil,subprocess,sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -68,22 +68,29 @@ def smalldocs(command, proc, *options):
     r = subprocess.run([sys.executable, '-m', 'smalldocs.cli', command, *options, str(proc)])
     if r.returncode: sys.exit(f"smalldocs {command} found something; the processed notebooks are in {proc.name}")
 
+def with_smalldocs(proc, cfg):
+    "Render the processed notebooks, with formulas, and check every link"
+    rename(proc, f"{cfg.doc_host}{cfg.doc_baseurl}")
+    options = (proc/'_quarto.yml').read_text()
+    (proc/'_quarto.yml').unlink() # it may be a link to ours
+    (proc/'_quarto.yml').write_text(re.sub(r'^ *(html-math-method|grid):.*\n', '', options, flags=re.M)) # done here, and in styles.css
+    smalldocs('render', proc, '--quiet', '--strict')
+    mathml(proc/cfg.doc_path.name)
+    smalldocs('check', proc)
+
 def main():
     cfg = get_config()
     root = Path(cfg.config_path)
     os.chdir(root)
     sys.path.insert(0, str(root)) # the worker processes inherit this path, and import the package from it
-    if not find_spec('smalldocs'): sys.exit('smalldocs is not installed: it needs Python 3.11 or newer; use Quarto and nbdev_docs instead')
+    quarto = '--quarto' in sys.argv[1:]
+    if not quarto and not find_spec('smalldocs'): sys.exit('smalldocs is not installed: it needs Python 3.11 or newer; use Quarto and `--quarto` instead')
+    if quarto and not shutil.which('quarto'): sys.exit('quarto is not installed: see https://quarto.org; without `--quarto` smalldocs builds the site')
     refresh_quarto_yml()
     proc = Path(proc_nbs(force=True))
     sign(proc, cfg)
-    rename(proc, f"{cfg.doc_host}{cfg.doc_baseurl}")
-    options = (proc/'_quarto.yml').read_text()
-    (proc/'_quarto.yml').unlink() # it may be a link to ours
-    (proc/'_quarto.yml').write_text(re.sub(r'^ *html-math-method: mathml\n', '', options, flags=re.M)) # done here
-    smalldocs('render', proc, '--quiet', '--strict')
-    mathml(proc/cfg.doc_path.name)
-    smalldocs('check', proc)
+    if quarto: subprocess.run(['quarto','render','--no-cache'], cwd=proc, check=True)
+    else: with_smalldocs(proc, cfg)
     shutil.rmtree(cfg.doc_path, ignore_errors=True)
     shutil.move(proc/cfg.doc_path.name, cfg.doc_path)
     shutil.rmtree(proc)

@@ -25,7 +25,7 @@ def localise(text):
     parts = re.split(r'(```.*?```)', text, flags=re.S) # fenced code has no links
     return ''.join(p if p.startswith('```') else re.sub(r'(\]\()([^)\s]+)', _f, p) for p in parts)
 
-def output(o, images):
+def output(o, images, alt=''):
     "One stored output as Markdown; a picture is put into `images` and linked"
     if o['output_type']=='stream': return indented(''.join(o['text'])) if o['name']=='stdout' else ''
     d = {k:v if isinstance(v, str) else ''.join(v) for k,v in o.get('data', {}).items()}
@@ -34,7 +34,7 @@ def output(o, images):
         if mime not in d: continue
         name = f'{files}/{len(images)+1:02d}.{ext}'
         images[name] = base64.b64decode(d[mime]) if ext=='png' else d[mime].encode()
-        return f'![]({name})'
+        return f'![{alt}]({name})'
     return indented(d.get('text/plain', ''))
 
 def indented(s): return '\n'.join(f'    {l}'.rstrip() for l in s.rstrip().splitlines())
@@ -52,7 +52,7 @@ def convert(cells):
             dirs,code = directives(src)
             if {'hide','default_exp','export','exporti'} & set(dirs) or dirs.get('include')=='false': continue
             if code and dirs.get('echo')!='false': parts.append(f'```python\n{code}\n```')
-            if dirs.get('output')!='false': parts += [output(o, images) for o in c['outputs']]
+            if dirs.get('output')!='false': parts += [output(o, images, dirs.get('fig-alt', '').strip('"')) for o in c['outputs']]
     return '\n\n'.join(p for p in parts if p)+'\n',images
 
 def main():
