@@ -519,7 +519,7 @@ def plot(
     for y,(_,r) in enumerate(df.iterrows()):
         ax.errorbar(f*r[metric], y, xerr=None if r[metric+'_std']!=r[metric+'_std'] else f*r[metric+'_std'], fmt='o', capsize=3, color='grey' if r.trivial else 'C0')
     ax.set_yticks(range(len(df)), df['name'])
-    ax.set(xlabel=METRICS[metric])
+    ax.set(xlabel=METRICS[metric], ylim=(-0.5, len(df)-0.5))
     ax.grid(axis='x', alpha=0.3)
     return ax
 
