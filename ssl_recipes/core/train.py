@@ -65,7 +65,7 @@ def raw_model(
 
 def torch_opt(
     learn:Learner, # A learner that has begun to fit
-)->torch.optim.Optimizer: # Whose `param_groups` are the real ones
+)->torch.optim.Optimizer: # Whose parameter groups are the real ones
     "The torch optimiser inside fastai's wrapper, whose `param_groups` are copies"
     return getattr(learn.opt, 'opt', learn.opt)
 
