@@ -40,7 +40,7 @@ def rename(root, site):
 
 def sign(root, cfg):
     "Add to each page when its outputs were made, and where it can be run"
-    names = {page_name(p.relative_to(cfg.nbs_path)):p for p in Path(cfg.nbs_path).rglob('*.ipynb')}
+    names = {page_name(p.relative_to(cfg.nbs_path)):p for p in stamps.notebooks()}
     pages = stamps.read()
     for fn in sorted(root.rglob('*.ipynb')):
         if not (src := names.get(page_name(fn.relative_to(root)))): continue

@@ -173,12 +173,10 @@ def check_modules(modules):
         if m.removeprefix(f'{lib}.') not in modules: report(root/lib/'_modidx.py', f'lists {m}, which no notebook exports')
 
 def main():
-    fns = [p for p in sorted(nbs.rglob('*.ipynb')) if not any(o.startswith(('_','.')) for o in p.relative_to(nbs).parts)]
-    modules = {}
-    pages = stamps.read()
+    fns,modules,pages = stamps.notebooks(),{},stamps.read()
     for fn in fns:
         check_nb(fn, modules)
-        if 'fast' in stamps.stale(fn, pages): report(fn, 'its outputs are older than its code: run tools/run_nb.py')
+        if stamps.stale(fn, pages, ('fast',)): report(fn, 'its outputs are older than its code: run tools/run_nb.py')
     for d in sorted({p.parent for p in fns}-{nbs}): check_section(d)
     check_modules(modules)
     print('\n'.join(problems+[f'{len(fns)} notebooks, {len(problems)} problems']))

@@ -3,27 +3,35 @@
 import ast,hashlib,json,os,platform,symtable,sys,time
 from pathlib import Path
 
-root = Path(__file__).resolve().parent.parent
-file = root/'results'/'pages.json'
-flags = {'slow','net','hub','cuda','multigpu'} # cells that the default run leaves alone
+from nbdev.config import get_config
+from readme import directives
 
-def directives(src): return {l[2:].split()[0].rstrip(':') for l in src.splitlines() if l.startswith('#|') and l[2:].split()}
+root = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(root))
+from ssl_recipes.app.lab import _bare,_code_of # as the lab hashes code
+file = root/'results'/'pages.json'
+flags = set(get_config().tst_flags.split()) # cells that the default run leaves alone
+
+def notebooks():
+    "All pages, without what is hidden and what nbdev leaves alone"
+    return [p for p in sorted((root/'nbs').rglob('*.ipynb')) if not any(o.startswith(('_','.')) for o in p.relative_to(root/'nbs').parts)]
+
+def flagged(src): return flags & set(directives(src)[0])
 
 def code_cells(nb):
-    "Source and kind ('fast' or 'slow') of the code cells of a notebook, as a dictionary"
+    "Source and kind ('fast' or 'slow') of each code cell of a notebook, as a dictionary"
     for c in nb['cells']:
         src = ''.join(c['source'])
-        if c['cell_type']=='code' and 'nbdev_export(' not in src: yield src,'slow' if directives(src) & flags else 'fast'
+        if c['cell_type']=='code' and 'nbdev_export(' not in src: yield src,'slow' if flagged(src) else 'fast'
 
 def statements(src):
-    "The top-level statements of a cell, an import for each name, without docstrings and magics"
-    lines = [l for l in src.splitlines() if not l.lstrip().startswith(('%','!'))]
-    for o in ast.parse('\n'.join(lines)).body:
-        for f in ast.walk(o):
-            if isinstance(f, (ast.FunctionDef,ast.ClassDef)) and ast.get_docstring(f) is not None: f.body = f.body[1:] or [ast.Pass()]
-        if isinstance(o, ast.ImportFrom): yield from (ast.ImportFrom(o.module, [a], o.level) for a in o.names)
-        elif isinstance(o, ast.Import): yield from (ast.Import([a]) for a in o.names)
-        else: yield o
+    "The top-level statements of a cell and their code, an import for each name; comments, docstrings and magics count for nothing"
+    src = '\n'.join(l for l in src.splitlines() if not l.lstrip().startswith(('%','!')))
+    tree = ast.parse(src)
+    lines = _bare(src, tree)
+    for o in tree.body:
+        if not isinstance(o, (ast.Import,ast.ImportFrom)): yield o,_code_of(o, lines)
+        else: yield from ((one,ast.unparse(one)) for a in o.names for one in [ast.ImportFrom(o.module, [a], o.level) if isinstance(o, ast.ImportFrom) else ast.Import([a])])
 
 def names(node):
     "Global names that a statement binds, those of which it calls a method, and those that it uses"
@@ -42,10 +50,10 @@ def names(node):
 
 def reached(nb):
     "The statements of a page that its slow cells can reach by name, without comments: what binds a name last, and what changes it since (`learn.fit(2)` changes `learn`)"
-    every = [(o,kind) for src,kind in code_cells(nb) for o in statements(src)]
-    of = [names(o) for o,_ in every]
-    imported = set().union(*(binds for (o,_),(binds,*_) in zip(every, of) if isinstance(o, (ast.Import,ast.ImportFrom))), set())
-    keep,todo = set(),[i for i,(_,kind) in enumerate(every) if kind=='slow']
+    every = [(o,code,kind) for src,kind in code_cells(nb) for o,code in statements(src)]
+    of = [names(o) for o,*_ in every]
+    imported = set().union(*(binds for (o,*_),(binds,*_) in zip(every, of) if isinstance(o, (ast.Import,ast.ImportFrom))), set())
+    keep,todo = set(),[i for i,(*_,kind) in enumerate(every) if kind=='slow']
     while todo:
         i = todo.pop()
         if i in keep: continue
@@ -55,15 +63,18 @@ def reached(nb):
             last = before[-1] if before else next((j for j in range(i+1, len(of)) if nm in of[j][0]), None) # a function may use what comes later
             if last is None: continue
             todo += [last, *(j for j in range(last+1, i) if nm in of[j][1] and nm not in imported)]
-    return [ast.unparse(every[i][0]) for i in sorted(keep)]
+    return [every[i][1] for i in sorted(keep)]
 
 def sha(lines): return hashlib.sha256('\n'.join(lines).encode()).hexdigest()[:12]
 
-def codes(nb):
+KINDS = 'fast','slow'
+
+def codes(fn, kinds=KINDS):
     "Hashes of the code that makes the outputs of a notebook: of its fast cells, and of its slow cells with all that they reach on the page"
-    kinds = {kind for _,kind in code_cells(nb)}
-    fast = [ast.unparse(o) for src,kind in code_cells(nb) if kind=='fast' for o in statements(src)]
-    return {k:sha(fast if k=='fast' else reached(nb)) for k in sorted(kinds)}
+    nb = json.loads(Path(fn).read_text())
+    there = list(code_cells(nb))
+    def code(kind): return [code for src,k in there if k==kind for _,code in statements(src)] if kind=='fast' else reached(nb)
+    return {k:sha(code(k)) for k in kinds if any(k==o for _,o in there)}
 
 def read(): return json.loads(file.read_text()) if file.exists() else {}
 def key(fn): return Path(fn).resolve().relative_to(root/'nbs').with_suffix('').as_posix()
@@ -71,8 +82,8 @@ def key(fn): return Path(fn).resolve().relative_to(root/'nbs').with_suffix('').a
 def write(fn, ran, seconds):
     "Note that a notebook has just been run with the flags `ran`, in so many processor seconds"
     import torch
-    nb = json.loads(Path(fn).read_text())
-    now,old,wanted = codes(nb),read(),set().union(*(directives(src) & flags for src,_ in code_cells(nb)), set())
+    now,old,cells = codes(fn),read(),code_cells(json.loads(Path(fn).read_text()))
+    wanted = set().union(*(flagged(src) for src,_ in cells))
     page = {k:v for k,v in old.get(key(fn), {}).items() if k in now}
     for k in now if wanted<=ran else {'fast'} & set(now):
         page[k] = dict(code=now[k], date=time.strftime('%Y-%m-%d'), seconds=round(seconds), torch=torch.__version__.split('+')[0],
@@ -83,10 +94,10 @@ def save(pages):
     pages = {k:pages[k] for k in sorted(pages) if (root/'nbs'/f'{k}.ipynb').exists() and pages[k]}
     file.write_text('{\n'+',\n'.join(f'{json.dumps(k)}: {json.dumps(v, sort_keys=True)}' for k,v in pages.items())+'\n}\n')
 
-def stale(fn, pages):
-    "Kinds of cells of a notebook whose outputs are older than its code, or were never noted"
+def stale(fn, pages, kinds=KINDS):
+    "Those of `kinds` of a notebook's cells whose outputs are older than its code, or were never noted"
     there = pages.get(key(fn), {})
-    return [k for k,code in codes(json.loads(Path(fn).read_text())).items() if there.get(k, {}).get('code')!=code]
+    return [k for k,code in codes(fn, kinds).items() if there.get(k, {}).get('code')!=code]
 
 def told(fn, pages):
     "A sentence for readers: when, in what time and on what the outputs of a page were made"
@@ -99,7 +110,7 @@ def told(fn, pages):
 
 if __name__=='__main__':
     pages,bad = read(),[]
-    for fn in sorted((root/'nbs').rglob('[!_]*.ipynb')):
-        if not any(o.startswith(('_','.')) for o in fn.relative_to(root/'nbs').parts) and (kinds := stale(fn, pages)): bad.append(f"{fn.relative_to(root)}: outputs of {' and '.join(kinds)} cells are older than the code: run tools/run_nb.py")
+    for fn in notebooks():
+        if kinds := stale(fn, pages): bad.append(f"{fn.relative_to(root)}: outputs of {' and '.join(kinds)} cells are older than the code: run tools/run_nb.py")
     print('\n'.join(bad+[f'{len(pages)} pages, {len(bad)} stale']))
     sys.exit(bool(bad))
