@@ -168,7 +168,11 @@ def code_version(
     roots:list, # As `reached` takes them
 )->str: # 12 hexadecimal digits
     "A hash of all code that the roots can reach"
-    return _sha(sorted((f'{m}.{s}',code) for (m,s),code in reached(roots).items()))
+    files = [(o.as_posix(),o.stat().st_mtime_ns) for o in sorted(ROOT.rglob('*.py'))]
+    return _version(tuple(map(tuple, roots)), tuple(files))
+
+@lru_cache(maxsize=None)
+def _version(roots, files): return _sha(sorted((f'{m}.{s}',code) for (m,s),code in reached(roots).items())) # asked for each row of a table
 
 # %% ../../nbs/11_app/35_lab.ipynb #0930ebb7
 def _roots(exp):
