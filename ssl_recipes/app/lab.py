@@ -649,12 +649,13 @@ def leaderboard(
 def family(
     methods:str|list, # Names, in one string or a list
     data:str='digits', # As in `app.run.DATA`
-    to='results', # Folder that holds `leaderboard.jsonl`
+    to='results', # Folder that holds `<study>.jsonl`
     metrics:tuple=('knn','linear','shot_10','cpu_seconds'), # Columns, named as in `METRICS`
+    studies:tuple=('leaderboard',), # Whose rows; 'budget' holds longer runs
 )->str: # Markdown; says so if nothing was measured
     "The leaderboard's rows of some methods, under the trivial rows of the networks that they use"
     names = methods.split() if isinstance(methods, str) else methods
-    rows = read_rows(Path(to)/'leaderboard.jsonl', data=data)
+    rows = [r for o in studies for r in read_rows(Path(to)/f'{o}.jsonl', data=data)]
     nets = {r['exp']['encoder'] for r in rows if r['method'] in names}
     rows = [r for r in rows if r['method'] in names or (r['method'] in TRIVIAL and r['exp'].get('encoder') in {None,*nets})]
     if not nets: return f"No row of {', '.join(names)} has been measured on {data}."
