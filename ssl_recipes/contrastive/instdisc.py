@@ -210,7 +210,7 @@ def instdisc_learner(
 
 # %% ../../nbs/02_contrastive/25_instdisc.ipynb #d44431fd
 SETTINGS = {
-    'digits': {'lr': 0.2, 'bs': 64, 'set': {'opt': 'sgd', 'wd': 5e-4, 'warmup': 0.1, 'last_bn': True, 'temp': 0.2, 'negatives': 0},
+    'digits': {'lr': 0.2, 'epochs': 96, 'bs': 64, 'set': {'opt': 'sgd', 'wd': 5e-4, 'warmup': 0.1, 'last_bn': True, 'temp': 0.2, 'negatives': 0},
                'views': {'degrees': 40, 'shift': 0.2, 'scale': [0.9,1.5]}},
     'cifar10': {'lr': 0.2, 'bs': 128, 'set': {'opt': 'sgd', 'wd': 5e-4, 'warmup': 0.1, 'last_bn': True, 'temp': 0.1, 'negatives': 0},
                 'views': {'min_scale': 0.3}}} # Kind of data -> settings

@@ -164,7 +164,7 @@ def moco_learner(
 
 # %% ../../nbs/02_contrastive/30_moco.ipynb #a75d702c
 SETTINGS = {
-    'digits': {'lr': 0.1, 'bs': 64, 'set': {'opt': 'sgd', 'wd': 5e-4, 'warmup': 0.1, 'd_hid': 512, 'bn': True, 'temp': 0.2, 'queue': 256, 'mom': 0.95, 'groups': 2},
+    'digits': {'lr': 0.1, 'epochs': 57, 'bs': 64, 'set': {'opt': 'sgd', 'wd': 5e-4, 'warmup': 0.1, 'd_hid': 512, 'bn': True, 'temp': 0.2, 'queue': 256, 'mom': 0.95, 'groups': 2},
                'views': {'name': 'affine', 'degrees': 40, 'shift': 0.2, 'scale': [0.9,1.5]}},
     'cifar10': {'lr': 0.1, 'bs': 128, 'set': {'opt': 'sgd', 'wd': 5e-4, 'warmup': 0.1, 'd_hid': 1024, 'bn': True, 'temp': 0.2, 'queue': 2048, 'mom': 0.99, 'groups': 4},
                 'views': {'name': 'simclr', 'strength': 0.5, 'min_scale': 0.3}}}

@@ -97,7 +97,7 @@ def mocov3_learner(
 
 # %% ../../nbs/02_contrastive/40_mocov3.ipynb #d62426e7
 SETTINGS = {
-    'digits': {'lr': 0.5, 'epochs': 48, 'bs': 64, 'set': {'opt': 'sgd', 'wd': 5e-4, 'd_hid': 512, 'd_out': 128, 'mom': 0.9, 'warmup': 0.1},
+    'digits': {'lr': 0.5, 'epochs': 41, 'bs': 64, 'set': {'opt': 'sgd', 'wd': 5e-4, 'd_hid': 512, 'd_out': 128, 'mom': 0.9, 'warmup': 0.1},
                'views': {'name': 'affine', 'degrees': 40, 'shift': 0.2, 'scale': [0.9,1.5]}},
     'cifar10': {'lr': 0.5, 'epochs': 14, 'bs': 128, 'set': {'opt': 'sgd', 'wd': 5e-4, 'd_hid': 1024, 'd_out': 128, 'mom': 0.95, 'warmup': 0.1},
                 'views': {'name': 'simclr', 'strength': 0.5, 'min_scale': 0.3}}}

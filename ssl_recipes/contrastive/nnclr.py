@@ -121,7 +121,7 @@ def nnclr_learner(
 
 # %% ../../nbs/02_contrastive/50_nnclr.ipynb #8850e5ca
 SETTINGS = {
-    'digits': {'lr': 0.25, 'bs': 64, 'epochs': 40, 'set': {'opt': 'sgd', 'wd': 5e-4, 'warmup': 0.1, 'd_hid': 512, 'd_out': 128, 'd_pred': 512, 'queue': 1024},
+    'digits': {'lr': 0.25, 'epochs': 48, 'bs': 64, 'set': {'opt': 'sgd', 'wd': 5e-4, 'warmup': 0.1, 'd_hid': 512, 'd_out': 128, 'd_pred': 512, 'queue': 1024},
                'views': {'name': 'affine', 'degrees': 40, 'shift': 0.2, 'scale': [0.9,1.5]}},
     'cifar10': {'lr': 0.25, 'bs': 128, 'set': {'opt': 'sgd', 'wd': 5e-4, 'warmup': 0.1, 'd_hid': 1024, 'd_out': 128, 'd_pred': 1024, 'queue': 4096},
                 'views': {'name': 'simclr', 'strength': 0.5, 'min_scale': 0.3}}} # Kind of data -> settings

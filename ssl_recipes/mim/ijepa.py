@@ -218,7 +218,7 @@ def ijepa_learner(
 
 # %% ../../nbs/05_mim/30_ijepa.ipynb #f443a532
 SETTINGS = {
-    'digits': {'encoder': 'small_vit', 'crop': 24, 'test_size': 24, 'bs': 32, 'epochs': 20, 'lr': 1e-3,
+    'digits': {'encoder': 'small_vit', 'crop': 24, 'test_size': 24, 'bs': 32, 'epochs': 27, 'lr': 1e-3,
                'set': {'d_pred': 48, 'depth': 2, 'mom': 0.99, 'wd_end': 0.04}, 'views': {'min_scale': 0.5}},
     'cifar10': {'encoder': 'small_vit', 'crop': 24, 'test_size': 24, 'bs': 128, 'epochs': 8, 'lr': 1e-3,
                 'set': {'d_pred': 48, 'depth': 2, 'mom': 0.99, 'wd_end': 0.04}},

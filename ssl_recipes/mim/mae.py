@@ -143,7 +143,7 @@ def mae_learner(
 
 # %% ../../nbs/05_mim/10_mae.ipynb #43749e07
 SETTINGS = {
-    'digits': {'encoder': 'small_vit', 'crop': 24, 'test_size': 24, 'bs': 64, 'epochs': 60, 'lr': 3e-3,
+    'digits': {'encoder': 'small_vit', 'crop': 24, 'test_size': 24, 'bs': 64, 'epochs': 95, 'lr': 3e-3,
                'set': {'d_dec': 64, 'depth': 1, 'norm': False}, 'views': {'min_scale': 0.5}},
     'cifar10': {'encoder': 'small_vit', 'crop': 24, 'test_size': 24, 'bs': 128, 'epochs': 20, 'lr': 2e-3,
                 'set': {'d_dec': 64, 'depth': 1}, 'views': {'min_scale': 0.3}},

@@ -91,7 +91,7 @@ def simmim_learner(
 
 # %% ../../nbs/05_mim/20_simmim.ipynb #8a535711
 SETTINGS = {
-    'digits': {'encoder': 'small_vit', 'crop': 24, 'test_size': 24, 'bs': 32, 'epochs': 30, 'lr': 1e-3,
+    'digits': {'encoder': 'small_vit', 'crop': 24, 'test_size': 24, 'bs': 32, 'epochs': 47, 'lr': 1e-3,
                'set': {'unit': 1, 'power': 2}, 'views': {'min_scale': 0.5}},
     'cifar10': {'encoder': 'small_vit', 'crop': 24, 'test_size': 24, 'bs': 128, 'epochs': 10, 'lr': 2e-3, 'views': {'min_scale': 0.5}},
     'folder': {'encoder': 'small_vit', 'lr': 2e-3, 'views': {'min_scale': 0.5}}}

@@ -87,7 +87,7 @@ def byol_learner(
 
 # %% ../../nbs/03_self_distillation/10_byol.ipynb #b1c44452
 SETTINGS = {
-    'digits': {'lr': 0.05, 'epochs': 48, 'bs': 64, 'set': {'opt': 'sgd', 'wd': 5e-4, 'd_hid': 1024, 'd_out': 128, 'last_bn': True, 'mom': 0.9, 'warmup': 0.1},
+    'digits': {'lr': 0.05, 'epochs': 35, 'bs': 64, 'set': {'opt': 'sgd', 'wd': 5e-4, 'd_hid': 1024, 'd_out': 128, 'last_bn': True, 'mom': 0.9, 'warmup': 0.1},
                'views': {'name': 'affine', 'degrees': 40, 'shift': 0.2, 'scale': [0.9,1.5]}},
     'cifar10': {'lr': 0.1, 'epochs': 14, 'bs': 128, 'set': {'opt': 'sgd', 'wd': 5e-4, 'd_hid': 1024, 'd_out': 128, 'last_bn': True, 'mom': 0.95, 'warmup': 0.1},
                 'views': {'name': 'simclr', 'strength': 0.5, 'min_scale': 0.3}}}

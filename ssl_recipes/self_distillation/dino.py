@@ -181,7 +181,7 @@ def dino_learner(
 
 # %% ../../nbs/03_self_distillation/30_dino.ipynb #a6e7bba3
 SETTINGS = {
-    'digits': {'lr': 1e-3, 'epochs': 32, 'bs': 64,
+    'digits': {'lr': 1e-3, 'epochs': 27, 'bs': 64,
                'set': {'k': 256, 'd_hid': 512, 'd_neck': 64, 'bn': True, 'wd_end': 0.1, 'mom': 0.95, 'teacher_temp_end': 0.04, 'freeze': 0.02},
                'views': {'small_sz': 12, 'n_small': 2, 'affine': {'degrees': 40, 'shift': 0.2}}},
     'cifar10': {'lr': 1e-3, 'epochs': 10, 'bs': 128,

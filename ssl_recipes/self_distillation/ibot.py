@@ -168,7 +168,7 @@ def ibot_learner(
 
 # %% ../../nbs/03_self_distillation/40_ibot.ipynb #83fb7b9c
 SETTINGS = {
-    'digits': {'encoder': 'small_vit', 'crop': 24, 'test_size': 24, 'lr': 1e-3, 'epochs': 10, 'bs': 64,
+    'digits': {'encoder': 'small_vit', 'crop': 24, 'test_size': 24, 'lr': 1e-3, 'epochs': 13, 'bs': 64,
                'set': {'k': 256, 'd_hid': 256, 'd_neck': 64, 'bn': True, 'wd_end': 0.1, 'mom': 0.95, 'teacher_temp_end': 0.04, 'freeze': 0.02},
                'views': {'small_sz': 12, 'n_small': 2, 'affine': {'degrees': 40, 'shift': 0.2}}},
     'cifar10': {'encoder': 'small_vit', 'crop': 24, 'test_size': 24, 'lr': 1e-3, 'epochs': 4, 'bs': 128,

@@ -115,7 +115,7 @@ def simsiam_learner(
 
 # %% ../../nbs/03_self_distillation/20_simsiam.ipynb #5be0e66f
 SETTINGS = {
-    'digits': {'lr': 0.1, 'epochs': 62, 'bs': 64, 'set': {'opt': 'sgd', 'wd': 5e-4, 'd_hid': 512, 'd_out': 512, 'd_pred': 128},
+    'digits': {'lr': 0.1, 'epochs': 49, 'bs': 64, 'set': {'opt': 'sgd', 'wd': 5e-4, 'd_hid': 512, 'd_out': 512, 'd_pred': 128},
                'views': {'name': 'affine', 'degrees': 40, 'shift': 0.2, 'scale': [0.9,1.5]}},
     'cifar10': {'lr': 0.2, 'epochs': 17, 'bs': 128, 'set': {'opt': 'sgd', 'wd': 5e-4, 'd_hid': 1024, 'd_out': 1024, 'd_pred': 256},
                 'views': {'name': 'simclr', 'strength': 0.5, 'min_scale': 0.3}}}
