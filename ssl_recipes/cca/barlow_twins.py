@@ -110,7 +110,7 @@ def barlow_twins_learner(
 
 # %% ../../nbs/04_cca/10_barlow_twins.ipynb #2f2e4805
 SETTINGS = {
-    'digits': {'lr': 5e-4, 'set': {'opt': 'sgd', 'wd': 5e-4, 'lr_bias': 1., 'warmup': 0.1, 'd_hid': 512, 'd_out': 512, 'lambd': 0.02},
+    'digits': {'lr': 5e-4, 'epochs': 60, 'set': {'opt': 'sgd', 'wd': 5e-4, 'lr_bias': 1., 'warmup': 0.1, 'd_hid': 512, 'd_out': 512, 'lambd': 0.02},
                'views': {'name': 'affine', 'degrees': 40, 'shift': 0.2, 'scale': [0.9,1.5]}},
     'cifar10': {'lr': 5e-4, 'set': {'opt': 'sgd', 'wd': 5e-4, 'lr_bias': 1., 'warmup': 0.1, 'd_hid': 1024, 'd_out': 1024, 'lambd': 0.01},
                 'views': {'name': 'simclr', 'strength': 0.5, 'min_scale': 0.3}}} # Kind of data -> settings

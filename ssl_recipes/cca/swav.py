@@ -170,7 +170,7 @@ def swav_learner(
 
 # %% ../../nbs/04_cca/40_swav.ipynb #f519ae69
 SETTINGS = {
-    'digits': {'lr': 0.5, 'set': {'opt': 'sgd', 'wd': 5e-4, 'warmup': 0.1, 'd_hid': 512, 'k': 128, 'last_bn': True, 'queue': 0},
+    'digits': {'lr': 0.5, 'epochs': 64, 'set': {'opt': 'sgd', 'wd': 5e-4, 'warmup': 0.1, 'd_hid': 512, 'k': 128, 'last_bn': True, 'queue': 0},
                'views': {'n_small': 0, 'scales': [[0.9,1.5],[1.2,2.0]], 'affine': {'degrees': 40, 'shift': 0.2}}},
     'cifar10': {'lr': 0.5, 'bs': 256, 'set': {'opt': 'sgd', 'wd': 5e-4, 'warmup': 0.1, 'd_hid': 1024, 'k': 256, 'last_bn': True, 'queue': 0},
                 'views': {'small_sz': 12, 'n_small': 2, 'scales': [[0.3,1.0],[0.1,0.3]], 'strength': 0.5}}} # Kind of data -> settings

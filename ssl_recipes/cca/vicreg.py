@@ -130,7 +130,7 @@ def vicreg_learner(
 
 # %% ../../nbs/04_cca/20_vicreg.ipynb #06ec25ac
 SETTINGS = {
-    'digits': {'lr': 0.03, 'set': {'opt': 'sgd', 'wd': 5e-4, 'warmup': 0.1, 'd_hid': 512, 'd_out': 512},
+    'digits': {'lr': 0.03, 'epochs': 58, 'set': {'opt': 'sgd', 'wd': 5e-4, 'warmup': 0.1, 'd_hid': 512, 'd_out': 512},
                'views': {'name': 'affine', 'degrees': 40, 'shift': 0.2, 'scale': [0.9,1.5]}},
     'cifar10': {'lr': 0.03, 'set': {'opt': 'sgd', 'wd': 5e-4, 'warmup': 0.1, 'd_hid': 1024, 'd_out': 1024},
                 'views': {'name': 'simclr', 'strength': 0.5, 'min_scale': 0.3}}} # Kind of data -> settings

@@ -142,7 +142,7 @@ def wmse_learner(
 
 # %% ../../nbs/04_cca/30_wmse.ipynb #9dc4942a
 SETTINGS = {
-    'digits': {'lr': 5e-4, 'set': {'opt': 'adam', 'wd': 1e-6, 'warmup': 0.1, 'd_hid': 512, 'd_out': 32, 'size': 128},
+    'digits': {'lr': 5e-4, 'epochs': 63, 'set': {'opt': 'adam', 'wd': 1e-6, 'warmup': 0.1, 'd_hid': 512, 'd_out': 32, 'size': 128},
                'views': {'name': 'affine', 'degrees': 40, 'shift': 0.2, 'scale': [0.9,1.5]}},
     'cifar10': {'lr': 1e-3, 'bs': 256, 'set': {'opt': 'adam', 'wd': 1e-6, 'warmup': 0.1, 'd_hid': 1024, 'd_out': 64},
                 'views': {'min_scale': 0.3}}} # Kind of data -> settings
