@@ -94,7 +94,7 @@ def show_gradients(
     seen = x[(x>0)&x.isfinite()]
     if not len(seen):
         raise BadInput(f"all gradients of {len(steps)} steps are zero or not finite: there is nothing to draw")
-    if ax is None: ax = plt.subplots(figsize=(6,1.2+0.14*len(layers)))[1]
+    if ax is None: ax = plt.subplots(figsize=(6,1.2+0.19*len(layers)))[1]
     every = steps[1]-steps[0] if len(steps)>1 else 1
     low,high = seen.sort().values[[len(seen)//100,-1]].tolist()
     im = ax.imshow(x.T, aspect='auto', norm=LogNorm(low, high), interpolation='nearest',
@@ -103,6 +103,6 @@ def show_gradients(
     ax.plot([o['step'] for o in found], [layers.index(o['layer']) for o in found], 'rx', ms=7, mew=1.5)
     short = [k.removeprefix('encoder.').removeprefix('body.').replace('body','tokens') for k in layers]
     ax.set(xlabel='step', yticks=range(len(layers)))
-    ax.set_yticklabels(short, fontsize=6)
+    ax.set_yticklabels(short, fontsize=8)
     ax.figure.colorbar(im, label='largest |gradient|')
     return ax
