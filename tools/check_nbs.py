@@ -176,7 +176,7 @@ def main():
     fns,modules,pages = stamps.notebooks(),{},stamps.read()
     for fn in fns:
         check_nb(fn, modules)
-        if stamps.stale(fn, pages, ('fast',)): report(fn, 'its outputs are older than its code: run tools/run_nb.py')
+        if old := stamps.stale(fn, pages): report(fn, f"outputs of {' and '.join(old)} cells are older than the code: run tools/run_nb.py")
     for d in sorted({p.parent for p in fns}-{nbs}): check_section(d)
     check_modules(modules)
     print('\n'.join(problems+[f'{len(fns)} notebooks, {len(problems)} problems']))

@@ -11,6 +11,7 @@ sys.path.insert(0, str(root))
 from ssl_recipes.app.lab import _bare,_code_of # as the lab hashes code
 file = root/'results'/'pages.json'
 flags = set(get_config().tst_flags.split()) # cells that the default run leaves alone
+SLOW = {'slow','net'} # of them, those that run on every machine
 
 def notebooks():
     "All pages, without what is hidden and what nbdev leaves alone"
@@ -19,10 +20,10 @@ def notebooks():
 def flagged(src): return flags & set(directives(src)[0])
 
 def code_cells(nb):
-    "Source and kind ('fast' or 'slow') of each code cell of a notebook, as a dictionary"
+    "Source and kind ('fast' or 'slow') of each code cell of a notebook, as a dictionary; but for cells that show nothing and need what few machines have, such as `cuda`"
     for c in nb['cells']:
         src = ''.join(c['source'])
-        if c['cell_type']=='code' and 'nbdev_export(' not in src: yield src,'slow' if flagged(src) else 'fast'
+        if c['cell_type']=='code' and 'nbdev_export(' not in src and not (flagged(src)-SLOW and not c['outputs']): yield src,'slow' if flagged(src) else 'fast'
 
 def statements(src):
     "The top-level statements of a cell and their code, an import for each name; comments, docstrings and magics count for nothing"
@@ -33,9 +34,16 @@ def statements(src):
         if not isinstance(o, (ast.Import,ast.ImportFrom)): yield o,_code_of(o, lines)
         else: yield from ((one,ast.unparse(one)) for a in o.names for one in [ast.ImportFrom(o.module, [a], o.level) if isinstance(o, ast.ImportFrom) else ast.Import([a])])
 
+class Scopes(ast.NodeTransformer):
+    "Comprehensions as generators, which have a scope of their own in every version of Python"
+    def visit_ListComp(self, o):
+        self.generic_visit(o)
+        return ast.GeneratorExp(o.elt if hasattr(o, 'elt') else ast.Tuple([o.key,o.value], ast.Load()), o.generators)
+    visit_SetComp = visit_DictComp = visit_ListComp
+
 def names(node):
     "Global names that a statement binds, those of which it calls a method, and those that it uses"
-    top = symtable.symtable(ast.unparse(node), 'cell', 'exec')
+    top = symtable.symtable(ast.unparse(Scopes().visit(ast.parse(ast.unparse(node)))), 'cell', 'exec')
     binds,uses,todo = {o.get_name() for o in top.get_symbols() if o.is_assigned() or o.is_imported()},set(),[top]
     while todo:
         t = todo.pop()
