@@ -267,7 +267,12 @@ def _child(job, at, threads, here=False):
     "Do `job` in a process of its own, with a log in the folder `at`; an error there is an error here"
     at.mkdir(parents=True, exist_ok=True)
     if here:
-        with open(at/'log.txt', 'a') as log, redirect_stdout(log): return _do(job['do'], job['exp'], at, None)
+        import torch
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads or before)
+        try:
+            with open(at/'log.txt', 'a') as log, redirect_stdout(log): return _do(job['do'], job['exp'], at, None)
+        finally: torch.set_num_threads(before)
     env = os.environ | dict(PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT.parent), os.environ.get('PYTHONPATH')])), MPLBACKEND='Agg')
     if threads: env['OMP_NUM_THREADS'] = str(threads)
     with open(at/'log.txt', 'a') as log:
