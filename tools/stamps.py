@@ -1,5 +1,4 @@
-#!/usr/bin/env python
-"When, in what time and from which code the outputs of each page were made: `results/pages.json`, written by `run_nb.py`; run alone it names pages whose code has changed since"
+"When, in what time and from which code the outputs of each page were made: `results/pages.json`, written by `run_nb.py`; `check_nbs.py` names the pages whose code has changed since"
 import ast,hashlib,json,os,platform,symtable,sys,time
 from pathlib import Path
 
@@ -43,7 +42,7 @@ class Scopes(ast.NodeTransformer):
 
 def names(node):
     "Global names that a statement binds, those of which it calls a method, and those that it uses"
-    top = symtable.symtable(ast.unparse(Scopes().visit(ast.parse(ast.unparse(node)))), 'cell', 'exec')
+    top = symtable.symtable(ast.unparse(Scopes().visit(node)), 'cell', 'exec')
     binds,uses,todo = {o.get_name() for o in top.get_symbols() if o.is_assigned() or o.is_imported()},set(),[top]
     while todo:
         t = todo.pop()
@@ -75,14 +74,12 @@ def reached(nb):
 
 def sha(lines): return hashlib.sha256('\n'.join(lines).encode()).hexdigest()[:12]
 
-KINDS = 'fast','slow'
-
-def codes(fn, kinds=KINDS):
+def codes(fn):
     "Hashes of the code that makes the outputs of a notebook: of its fast cells, and of its slow cells with all that they reach on the page"
     nb = json.loads(Path(fn).read_text())
     there = list(code_cells(nb))
     def code(kind): return [code for src,k in there if k==kind for _,code in statements(src)] if kind=='fast' else reached(nb)
-    return {k:sha(code(k)) for k in kinds if any(k==o for _,o in there)}
+    return {k:sha(code(k)) for k in ('fast','slow') if any(k==o for _,o in there)}
 
 def read(): return json.loads(file.read_text()) if file.exists() else {}
 def key(fn): return Path(fn).resolve().relative_to(root/'nbs').with_suffix('').as_posix()
@@ -102,10 +99,10 @@ def save(pages):
     pages = {k:pages[k] for k in sorted(pages) if (root/'nbs'/f'{k}.ipynb').exists() and pages[k]}
     file.write_text('{\n'+',\n'.join(f'{json.dumps(k)}: {json.dumps(v, sort_keys=True)}' for k,v in pages.items())+'\n}\n')
 
-def stale(fn, pages, kinds=KINDS):
-    "Those of `kinds` of a notebook's cells whose outputs are older than its code, or were never noted"
+def stale(fn, pages):
+    "Kinds of cells of a notebook whose outputs are older than its code, or were never noted"
     there = pages.get(key(fn), {})
-    return [k for k,code in codes(fn, kinds).items() if there.get(k, {}).get('code')!=code]
+    return [k for k,code in codes(fn).items() if there.get(k, {}).get('code')!=code]
 
 def told(fn, pages):
     "A sentence for readers: when, in what time and on what the outputs of a page were made"
@@ -115,10 +112,3 @@ def told(fn, pages):
         parts.append(f"{name} on {o['date']}" + (f" in {o['seconds']} processor seconds" if o.get('seconds') else '')
                      + (f" ({o['machine']}, torch {o['torch']})" if o.get('torch') else '') + ', by code that has changed since'*(k in old))
     return 'Outputs made: '+'; '.join(parts)+'.' if parts else ''
-
-if __name__=='__main__':
-    pages,bad = read(),[]
-    for fn in notebooks():
-        if kinds := stale(fn, pages): bad.append(f"{fn.relative_to(root)}: outputs of {' and '.join(kinds)} cells are older than the code: run tools/run_nb.py")
-    print('\n'.join(bad+[f'{len(pages)} pages, {len(bad)} stale']))
-    sys.exit(bool(bad))
