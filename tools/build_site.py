@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 "Build the site in `_docs`: nbdev processes the notebooks, smalldocs renders and checks them; or Quarto renders them, with `--quarto`"
 import html,json,os,re,shutil,subprocess,sys
+from base64 import b64decode
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import stamps
 number = re.compile(r'^\d+[a-zA-Z0-9]*_')
 maths  = re.compile(r'(<span class="math (inline|display)">)\\[(\[](.*?)\\[)\]](</span>)', re.S)
 katex  = re.compile(r'<(?:script|link)\b[^>]*katex[^>]*>(?:</script>)?')
+picture = re.compile(r'<img (?=[^>]*src="data:image/png;base64,([A-Za-z0-9+/]{32}))')
 link   = re.compile(r'(\]\()([^)\s#]+?)\.ipynb(?=[)#])')
 
 def page_name(path):
@@ -64,6 +66,11 @@ def mathml(root):
         if '<span class="math ' in text: fn.write_text(maths.sub(one, katex.sub('', text)))
     if bad: sys.exit('not all of these formulas could be read, write them in plainer TeX:\n'+'\n'.join(bad))
 
+def widths(root):
+    "Tell `styles.css` how wide each picture is by nature, from the head of its data: on a phone only wide ones are moved sideways"
+    def one(m): return f'<img style="--w:{int.from_bytes(b64decode(m[1])[16:20], "big")}px" '
+    for fn in root.rglob('*.html'): fn.write_text(picture.sub(one, fn.read_text()))
+
 def smalldocs(command, proc, *options):
     r = subprocess.run([sys.executable, '-m', 'smalldocs.cli', command, *options, str(proc)])
     if r.returncode: sys.exit(f"smalldocs {command} found something; the processed notebooks are in {proc.name}")
@@ -76,6 +83,7 @@ def with_smalldocs(proc, cfg):
     (proc/'_quarto.yml').write_text(re.sub(r'^ *(html-math-method|grid):.*\n', '', options, flags=re.M)) # done here, and in styles.css
     smalldocs('render', proc, '--quiet', '--strict')
     mathml(proc/cfg.doc_path.name)
+    widths(proc/cfg.doc_path.name)
     smalldocs('check', proc)
 
 def main():
