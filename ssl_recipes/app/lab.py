@@ -597,12 +597,12 @@ def cost_ratio(
 
 def _cost_here(exp, at, threads):
     "The least time of each of two trainings that take turns, relative to each other"
-    from ssl_recipes.app.run import load_data,make_learner,settle
+    from ssl_recipes.app.run import by_size,load_data,make_learner,settle
     ref,rounds = exp.pop('ref'),exp.pop('rounds')
     def learner(e):
         cfg = config(**_settings(e), **({} if e['method'] in TRIVIAL else dict(method=e['method'])), threads=threads)
         train,_ = load_data(cfg)
-        cfg = settle(cfg, len(train))
+        cfg = by_size(settle(cfg, len(train)), len(train))
         train = train.subset(range(min(len(train), 4*cfg['bs'])))
         return (_supervised_learner if e['method'] in TRIVIAL else make_learner)(cfg, train),len(train)//cfg['bs']*cfg['bs']
     pair,least = [learner(exp),learner(ref)],[float('inf')]*2

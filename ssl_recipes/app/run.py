@@ -100,6 +100,19 @@ def own_settings(
         if isinstance(o, ast.Assign) and getattr(o.targets[0], 'id', '')=='SETTINGS': return ast.literal_eval(o.value)
     return {}
 
+# %% ../../nbs/11_app/10_run.ipynb #bf7b34ab
+def for_folders(
+    own:dict, # As `own_settings` returns it
+)->dict: # Settings, named as in `MAIN`
+    "What a method takes for a folder: its own word, or what it takes for photographs"
+    if 'folder' in own: return own['folder']
+    photo = own.get('cifar10', {})
+    res = {k:photo[k] for k in ('encoder','set','views') if k in photo}
+    if 'lr' in photo: res['lr'] = photo['lr']*BS/photo.get('bs', DATA['cifar10']['bs'])
+    if 'set' in res: res['set'] = {k:None if k in ('mom','queue') else v for k,v in res['set'].items() if k!='groups' and (k,v)!=('queue',0)} # which follow from the batch
+    if 'views' in res: res['views'] = {k:v for k,v in res['views'].items() if k!='small_sz'} # of other images
+    return res
+
 # %% ../../nbs/11_app/10_run.ipynb #49748490
 def config(
     **kw, # Settings, named as in `MAIN`; None stands for the default
@@ -111,7 +124,9 @@ def config(
     data,m = kw.get('data', MAIN['data']),kw.get('method', MAIN['method'])
     k = kind(data)
     base = MAIN | DATA[k]
-    if m!=MAIN['method']: base |= dict(lr=None, set={}, views={}) | own_settings(m).get(k, {}) # the measured arguments of the defaults belong to the default method
+    if m!=MAIN['method']: # the measured arguments of the defaults belong to the default method
+        own = own_settings(m)
+        base |= dict(lr=None, set={}, views={}) | (for_folders(own) if k=='folder' else own.get(k, {}))
     if 'size' in kw: base = base | dict(crop=None, test_size=None) # the defaults of these belong to the default size
     cfg = base | kw | dict(data=str(Path(data).resolve()) if k=='folder' else str(data))
     if 'bs' not in kw and cfg['n'] and cfg['n']<(cfg['bs'] or 0): cfg['bs'] = None # so few images: as many as there are
@@ -286,6 +301,19 @@ def make_learner(
     enc = make_encoder(cfg, train).to(cfg['device'])
     with seeded(cfg['seed']): return fn(dls, enc, bf16=cfg['bf16'], cbs=[*watch, *cbs], **kw)
 
+# %% ../../nbs/11_app/10_run.ipynb #f1c49044
+def by_size(
+    cfg:dict, # As `settle` returns it
+    n:int, # Images to train on
+    log=print, # Told what was filled in
+)->dict: # `cfg` with no `None` for `mom` and `queue` in `set`
+    "Fill in what the method's configuration leaves to the number of steps and of images"
+    bs,ps = cfg['bs'],inspect.signature(method(cfg['method'])).parameters
+    rules = dict(mom=round(1-1/max(2, n//bs*cfg['epochs']/100), 4), queue=max(1, n//5//bs)*bs)
+    filled = {k:min(v, ps[k].default) for k,v in rules.items() if k in cfg['set'] and cfg['set'][k] is None}
+    if filled: log(f"{n} images, {n//bs*cfg['epochs']} steps: " + ', '.join(f'{k} {v}' for k,v in filled.items()))
+    return cfg | dict(set=cfg['set']|filled)
+
 # %% ../../nbs/11_app/10_run.ipynb #35dfee4f
 FILES = dict(config='config.json', metrics='metrics.jsonl', encoder='encoder.safetensors',
              result='result.json', report='report.html')
@@ -381,7 +409,7 @@ def prepare(
     if not first: train,held = load_data(cfg, log)
     if (was := cfg.get('n_train', len(train)))!=len(train):
         raise BadInput(f"the images of '{out}' have changed: {was} to train on then, {len(train)} now; bring them back, or begin a new run with start-from")
-    cfg = settle(cfg, len(train), log)
+    cfg = by_size(settle(cfg, len(train), log), len(train), log)
     keep_memory()
     from ssl_recipes.core.checkpoint import Checkpoints
     from ssl_recipes.core.train import LogJSON
