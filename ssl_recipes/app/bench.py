@@ -30,8 +30,8 @@ class Roof:
         steps:int, # Batches in a turn
     ):
         import torch
-        self.model,self.steps = copy.deepcopy(learn.model).train(),steps
-        self.device,self.bf16 = torch.device(cfg['device']),cfg['bf16']
+        self.device,self.bf16,self.steps = torch.device(cfg['device']),cfg['bf16'],steps
+        self.model = copy.deepcopy(learn.model).train().to(self.device) # before a fit: what callbacks hook into a model refers to all of the learner
         x,idx = learn.dls.train.one_batch()
         self.views = learn.apply_views.views(x, idx, 0)
 
@@ -68,18 +68,18 @@ def loop_ratio(
     from fastai.callback.core import Callback
     from ssl_recipes.core.train import LogJSON
     bs = cfg['bs']
-    probe = Roof(make_learner(cfg, train), cfg, 1)
-    probe.turn()                                     # the first one allocates
-    steps = max(1, min(16, int(budget/(2*turns+2)/max(probe.turn(), 1e-4))))
+    roof = Roof(make_learner(cfg, train), cfg, 1)
+    roof.turn()                                      # the first one allocates
+    roof.steps = steps = max(1, min(16, int(budget/(2*turns+2)/max(roof.turn(), 1e-4))))
     data = train.subset(torch.arange(steps*bs)%len(train))
     ours,theirs = [],[]
     class Turns(Callback):
         order = 99 # after everything else, so that an epoch is measured whole
-        def before_fit(self): self.roof,self.t = Roof(self.learn, cfg, steps),None
+        def before_fit(self): self.t = None
         def after_epoch(self):
-            if self.t is not None: ours.append(now(self.roof.device)-self.t) # the first epoch warms up
-            theirs.append(self.roof.turn())
-            self.t = now(self.roof.device)
+            if self.t is not None: ours.append(now(roof.device)-self.t) # the first epoch warms up
+            theirs.append(roof.turn())
+            self.t = now(roof.device)
     with tempfile.NamedTemporaryFile() as f:
         learn = make_learner(cfg | dict(epochs=turns+1), data, cbs=[LogJSON(f.name), Turns()])
         with learn.no_bar(), learn.no_logging(): learn.fit(turns+1)

@@ -209,6 +209,8 @@ class Memory:
 # %% ../../nbs/11_app/35_lab.ipynb #9a666f6b
 def _settings(exp): return {k:v for k,v in exp.items() if k!='method'}
 
+def _exact(exp): return dict(exp, bf16=bool(exp.get('bf16'))) # float32 unless it was asked for: a row must not depend on what its machine gains from
+
 def _supervised(exp, at, threads=None, log=print):
     "Train the same network with labels; leaves `config.json`, `encoder.safetensors` and the accuracy of its own head"
     from ssl_recipes.app.run import FILES,load_data,settle
@@ -256,7 +258,7 @@ def _train_here(exp, at, threads):
     if threads: torch.set_num_threads(threads)
     was = json.loads((at/'cost.json').read_text()) if (at/'cost.json').exists() else {} # of a part that was interrupted
     cost,memory,cpu = dict(was, threads=torch.get_num_threads()),Memory(),time.process_time()
-    try: cost |= (_supervised if exp['method'] in TRIVIAL else _method)(exp, at/'run', threads)
+    try: cost |= (_supervised if exp['method'] in TRIVIAL else _method)(_exact(exp), at/'run', threads)
     finally:
         cost['cpu_seconds'] = was.get('cpu_seconds', 0)+time.process_time()-cpu
         cost['memory_mb'] = max(was.get('memory_mb') or 0, memory() or 0) or None
@@ -600,7 +602,7 @@ def _cost_here(exp, at, threads):
     from ssl_recipes.app.run import by_size,load_data,make_learner,settle
     ref,rounds = exp.pop('ref'),exp.pop('rounds')
     def learner(e):
-        cfg = config(**_settings(e), **({} if e['method'] in TRIVIAL else dict(method=e['method'])), threads=threads)
+        cfg = config(**_settings(_exact(e)), **({} if e['method'] in TRIVIAL else dict(method=e['method'])), threads=threads)
         train,_ = load_data(cfg)
         cfg = by_size(settle(cfg, len(train)), len(train))
         train = train.subset(range(min(len(train), 4*cfg['bs'])))
