@@ -13,6 +13,8 @@ import stamps
 number = re.compile(r'^\d+[a-zA-Z0-9]*_')
 maths  = re.compile(r'(<span class="math (inline|display)">)\\[(\[](.*?)\\[)\]](</span>)', re.S)
 katex  = re.compile(r'<(?:script|link)\b[^>]*katex[^>]*>(?:</script>)?')
+nested = re.compile(r'\[(\[`[^`\n]+`\]\([^)\s]+\))\]\([^)\s]+\)') # a link around a name that nbdev made a link to its definition
+symbol = re.compile(r'\[`([^`\n]+)`\]\(([^)\s]+)\)(?=[^<]*</span>)')
 picture = re.compile(r'<img (?=[^>]*src="data:image/png;base64,([A-Za-z0-9+/]{32}))')
 link   = re.compile(r'(\]\()([^)\s#]+?)\.ipynb(?=[)#])')
 
@@ -41,7 +43,7 @@ def rename(root, site):
         (fn.parent/Path(page_name(fn.name))).write_text(json.dumps(nb))
 
 def sign(root, cfg):
-    "Add to each page when its outputs were made, and where it can be run"
+    "Add to each page when its outputs were made, and where it can be run; take links apart that stand in each other"
     names = {page_name(p.relative_to(cfg.nbs_path)):p for p in stamps.notebooks()}
     pages = stamps.read()
     for fn in sorted(root.rglob('*.ipynb')):
@@ -49,6 +51,8 @@ def sign(root, cfg):
         nb,rel = json.loads(fn.read_text()),src.relative_to(cfg.config_path).as_posix()
         colab = f"[Open in Colab](https://colab.research.google.com/github/{cfg.user}/{cfg.repo}/blob/{cfg.branch}/{rel})"
         text = '\n\n'.join(filter(None, ['---', stamps.told(src, pages), colab]))
+        for c in nb['cells']:
+            if c['cell_type']=='markdown': c['source'] = nested.sub(r'\1', ''.join(c['source']))
         nb['cells'].append(dict(cell_type='markdown', id='made-when', metadata={}, source=text))
         fn.write_text(json.dumps(nb))
 
@@ -66,10 +70,10 @@ def mathml(root):
         if '<span class="math ' in text: fn.write_text(maths.sub(one, katex.sub('', text)))
     if bad: sys.exit('not all of these formulas could be read, write them in plainer TeX:\n'+'\n'.join(bad))
 
-def widths(root):
-    "Tell `styles.css` how wide each picture is by nature, from the head of its data: on a phone only wide ones are moved sideways"
-    def one(m): return f'<img style="--w:{int.from_bytes(b64decode(m[1])[16:20], "big")}px" '
-    for fn in root.rglob('*.html'): fn.write_text(picture.sub(one, fn.read_text()))
+def finish(root):
+    "Make links of the names in the comments of signatures; and tell `styles.css` how wide each picture is by nature, from the head of its data: on a phone only wide ones are moved sideways"
+    def width(m): return f'<img style="--w:{int.from_bytes(b64decode(m[1])[16:20], "big")}px" '
+    for fn in root.rglob('*.html'): fn.write_text(symbol.sub(r'<a href="\2">\1</a>', picture.sub(width, fn.read_text())))
 
 def smalldocs(command, proc, *options):
     r = subprocess.run([sys.executable, '-m', 'smalldocs.cli', command, *options, str(proc)])
@@ -83,7 +87,7 @@ def with_smalldocs(proc, cfg):
     (proc/'_quarto.yml').write_text(re.sub(r'^ *(html-math-method|grid):.*\n', '', options, flags=re.M)) # done here, and in styles.css
     smalldocs('render', proc, '--quiet', '--strict')
     mathml(proc/cfg.doc_path.name)
-    widths(proc/cfg.doc_path.name)
+    finish(proc/cfg.doc_path.name)
     smalldocs('check', proc)
 
 def main():
