@@ -15,6 +15,8 @@ maths  = re.compile(r'(<span class="math (inline|display)">)\\[(\[](.*?)\\[)\]](
 katex  = re.compile(r'<(?:script|link)\b[^>]*katex[^>]*>(?:</script>)?')
 nested = re.compile(r'\[(\[`[^`\n]+`\]\([^)\s]+\))\]\([^)\s]+\)') # a link around a name that nbdev made a link to its definition
 symbol = re.compile(r'\[`([^`\n]+)`\]\(([^)\s]+)\)(?=[^<]*</span>)')
+unread = re.compile(r'<(pre|code|script|math|style|svg)\b.*?</\1>', re.S)
+raw    = re.compile(r'.{0,40}(?:\*\*|\]\(|(?<!\w)\$|`|\\[a-z]+\{).{0,40}')
 picture = re.compile(r'<img (?=[^>]*src="data:image/png;base64,([A-Za-z0-9+/]{32}))')
 link   = re.compile(r'(\]\()([^)\s#]+?)\.ipynb(?=[)#])')
 
@@ -75,6 +77,14 @@ def finish(root):
     def width(m): return f'<img style="--w:{int.from_bytes(b64decode(m[1])[16:20], "big")}px" '
     for fn in root.rglob('*.html'): fn.write_text(symbol.sub(r'<a href="\2">\1</a>', picture.sub(width, fn.read_text())))
 
+def check_text(root):
+    "No page shows Markdown or TeX that nobody has turned into anything"
+    bad = []
+    for fn in sorted(root.rglob('*.html')):
+        body = re.search(r'<main.*?</main>', fn.read_text(), re.S)
+        if body: bad += [f'{fn.relative_to(root)}: {m[0].strip()}' for m in raw.finditer(html.unescape(re.sub(r'<[^>]+>', '', unread.sub(' ', body[0]))))]
+    if bad: sys.exit('these pages show raw Markdown or TeX:\n'+'\n'.join(bad))
+
 def smalldocs(command, proc, *options):
     r = subprocess.run([sys.executable, '-m', 'smalldocs.cli', command, *options, str(proc)])
     if r.returncode: sys.exit(f"smalldocs {command} found something; the processed notebooks are in {proc.name}")
@@ -88,6 +98,7 @@ def with_smalldocs(proc, cfg):
     smalldocs('render', proc, '--quiet', '--strict')
     mathml(proc/cfg.doc_path.name)
     finish(proc/cfg.doc_path.name)
+    check_text(proc/cfg.doc_path.name)
     smalldocs('check', proc)
 
 def main():
