@@ -206,11 +206,12 @@ class Memory:
         if self.cuda: return self.cuda.max_memory_allocated()/2**20
         return None if self.start is None else _held_mb('VmHWM')-self.start
 
-# %% ../../nbs/11_app/35_lab.ipynb #9a666f6b
+# %% ../../nbs/11_app/35_lab.ipynb #e1c7a9d4
 def _settings(exp): return {k:v for k,v in exp.items() if k!='method'}
 
 def _exact(exp): return dict(exp, bf16=bool(exp.get('bf16'))) # float32 unless it was asked for: a row must not depend on what its machine gains from
 
+# %% ../../nbs/11_app/35_lab.ipynb #9a666f6b
 def _supervised(exp, at, threads=None, log=print):
     "Train the same network with labels; leaves `config.json`, `encoder.safetensors` and the accuracy of its own head"
     from ssl_recipes.app.run import FILES,load_data,settle
