@@ -14,6 +14,8 @@ number = re.compile(r'^\d+[a-zA-Z0-9]*_')
 maths  = re.compile(r'(<span class="math (inline|display)">)\\[(\[](.*?)\\[)\]](</span>)', re.S)
 katex  = re.compile(r'<(?:script|link)\b[^>]*katex[^>]*>(?:</script>)?')
 nested = re.compile(r'\[(\[`[^`\n]+`\]\([^)\s]+\))\]\([^)\s]+\)') # a link around a name that nbdev made a link to its definition
+nothing = re.compile(r'<td>(?:NaN|&lt;NA&gt;)</td>')
+axis   = re.compile(r'(<thead>\s*<tr[^>]*>\s*<th>)(</th>(?:(?!</tr>).)*</tr>)\s*<tr>\s*<th>([^<]+)</th>(?:\s*<th></th>)*\s*</tr>', re.S)
 symbol = re.compile(r'\[`([^`\n]+)`\]\(([^)\s]+)\)(?=[^<]*</span>)')
 unread = re.compile(r'<(pre|code|script|math|style|svg)\b.*?</\1>', re.S)
 raw    = re.compile(r'.{0,40}(?:\*\*|\]\(|(?<!\w)\$|`|\\[a-z]+\{).{0,40}')
@@ -44,8 +46,13 @@ def rename(root, site):
         fn.unlink()
         (fn.parent/Path(page_name(fn.name))).write_text(json.dumps(nb))
 
+def tables(nb):
+    "Tables of pandas as a reader expects them: an empty cell where a row has no number, and the name of the index in the line of the columns' names, not below it"
+    for d in (o['data'] for c in nb['cells'] for o in c.get('outputs', []) if 'data' in o):
+        if 'text/html' in d: d['text/html'] = axis.sub(r'\1\3\2', nothing.sub('<td></td>', ''.join(d['text/html'])))
+
 def sign(root, cfg):
-    "Add to each page when its outputs were made, and where it can be run; take links apart that stand in each other"
+    "Add to each page when its outputs were made, and where it can be run; make its tables and its links in links readable"
     names = {page_name(p.relative_to(cfg.nbs_path)):p for p in stamps.notebooks()}
     pages = stamps.read()
     for fn in sorted(root.rglob('*.ipynb')):
@@ -55,6 +62,7 @@ def sign(root, cfg):
         text = '\n\n'.join(filter(None, ['---', stamps.told(src, pages), colab]))
         for c in nb['cells']:
             if c['cell_type']=='markdown': c['source'] = nested.sub(r'\1', ''.join(c['source']))
+        tables(nb)
         nb['cells'].append(dict(cell_type='markdown', id='made-when', metadata={}, source=text))
         fn.write_text(json.dumps(nb))
 
