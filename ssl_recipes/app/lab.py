@@ -398,16 +398,22 @@ def run(
     from filelock import FileLock
     at,code = _folder(exp),_code(exp)
     at.parent.mkdir(parents=True, exist_ok=True)
-    there = lambda: [r for r in read_rows(to, every=True) if (r['key'],r['code'])==(key(exp),code)]
-    if rows := there(): return rows[-1]
+    fn = Path(to)/f'{study}.jsonl'
+    same = lambda at: [r for r in read_rows(at, every=True) if (r['key'],r['code'])==(key(exp),code)]
+    def there():
+        "The row, if any study has measured it; noted for this one"
+        if rows := same(to):
+            if not same(fn): _append(fn, rows[-1]|dict(study=study))
+            return rows[-1]
+    if row := there(): return row
     with FileLock(f'{at}.lock'): # whoever comes second waits, and finds it
-        if rows := there(): return rows[-1]
+        if row := there(): return row
         t = time.perf_counter()
         _child(dict(do='row', exp=exp), at, threads, here)
         row = json.loads((at/'row.json').read_text()) | dict(study=study)
         chosen = [o for o in read_selections(to) if o['chosen']==key(exp, ('seed','split'))]
         if chosen: row['chosen'] = f"by {chosen[-1]['metric']} on split '{chosen[-1]['split']}' among {len(chosen[-1]['candidates'])} settings"
-        _append(Path(to)/f'{study}.jsonl', row)
+        _append(fn, row)
     log(f"{_told(exp)}: kNN {row['knn']:.1%} ({time.perf_counter()-t:.0f} s)")
     return row
 
@@ -482,6 +488,7 @@ def select(
 def summary(
     rows:list, # As `run` returns them
     choosing:bool=False, # Show numbers of the held-out training images, which choose settings and are no results?
+    by:str='knn', # Metric that orders the lines, the highest first
 ): # A pandas `DataFrame`: a line for each experiment without its seed, trivial ones first; columns `<metric>` and `<metric>_std`
     "Mean and deviation over seeds"
     import pandas as pd
@@ -498,15 +505,15 @@ def summary(
             x = pd.Series([r[m] for r in g if r.get(m) is not None], dtype=float)
             line |= {m:x.mean(), f'{m}_std':x.std()}
         out.append(line | dict(rank=order.index(g[0]['method']) if line['trivial'] else len(order)))
-    return pd.DataFrame(out).sort_values(['data','rank','knn'], ascending=[False,True,False], kind='stable').drop(columns='rank').reset_index(drop=True)
+    return pd.DataFrame(out).sort_values(['data','rank',one_of(by, METRICS, 'metric')], ascending=[False,True,False], kind='stable').drop(columns='rank').reset_index(drop=True)
 
 def table(
     rows:list, # As `run` returns them
-    metrics:tuple=('knn','linear','shot_1','shot_10','rankme','cpu_seconds','memory_mb'), # Columns, named as in `METRICS`
+    metrics:tuple=('knn','linear','shot_1','shot_10','rankme','cpu_seconds','memory_mb'), # Columns, named as in `METRICS`; the first orders the lines
     choosing:bool=False, # As in `summary`
 )->str: # Markdown
     "Rows as a table: mean ± deviation over seeds, percent where the heading says so"
-    df = summary(rows, choosing)
+    df = summary(rows, choosing, metrics[0])
     def cell(r, m):
         f,digits = (100,1) if '%' in METRICS[m] else (1,1 if m=='rankme' else 0)
         if r[m]!=r[m]: return ''
@@ -522,10 +529,11 @@ def plot(
     metric:str='knn', # Named as in `METRICS`
     ax=None, # Matplotlib axes; None: new ones
     choosing:bool=False, # As in `summary`
+    by:str='knn', # As in `summary`
 ): # The axes
-    "A dot for each line of the table, with a bar of one deviation over seeds; what costs nothing is grey"
+    "A dot for each line of the table, with a bar of one deviation over seeds; what is no self-supervised method is grey"
     import matplotlib.pyplot as plt
-    df,f = summary(rows, choosing),100 if '%' in METRICS[one_of(metric, METRICS, 'metric')] else 1
+    df,f = summary(rows, choosing, by),100 if '%' in METRICS[one_of(metric, METRICS, 'metric')] else 1
     df = df[df[metric].notna()][::-1]
     ax = ax or plt.subplots(figsize=(6, 0.9+0.32*len(df)))[1]
     for y,(_,r) in enumerate(df.iterrows()):
