@@ -578,7 +578,8 @@ def table(
 )->str: # Lines of text
     "The rows as a table for the terminal"
     from ssl_recipes.evaluation.baselines import table
-    return table(rows).reset_index(names='').to_string(index=False, na_rep='')
+    df = table(rows).reset_index(names='').astype(object)
+    return df.where(df.notna(), '').to_string(index=False)
 
 # %% ../../nbs/11_app/10_run.ipynb #971d1abc
 def evaluate(
