@@ -509,11 +509,12 @@ def summary(
 
 def table(
     rows:list, # As `run` returns them
-    metrics:tuple=('knn','linear','shot_1','shot_10','rankme','cpu_seconds','memory_mb'), # Columns, named as in `METRICS`; the first orders the lines
+    metrics:tuple=('knn','linear','shot_1','shot_10','rankme','cpu_seconds','memory_mb'), # Columns, named as in `METRICS`
     choosing:bool=False, # As in `summary`
+    by:str|None=None, # As in `summary`; None: the first column
 )->str: # Markdown
     "Rows as a table: mean ± deviation over seeds, percent where the heading says so"
-    df = summary(rows, choosing, metrics[0])
+    df = summary(rows, choosing, by or metrics[0])
     def cell(r, m):
         f,digits = (100,1) if '%' in METRICS[m] else (1,1 if m=='rankme' else 0)
         if r[m]!=r[m]: return ''
