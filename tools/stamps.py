@@ -1,5 +1,6 @@
 "When, in what time and from which code the outputs of each page were made: `results/pages.json`, written by `run_nb.py`; `check_nbs.py` names the pages whose code has changed since"
-import ast,hashlib,json,os,platform,symtable,sys,time
+import ast,fcntl,hashlib,json,os,platform,symtable,sys,time
+from contextlib import contextmanager
 from pathlib import Path
 
 from nbdev.config import get_config
@@ -84,20 +85,33 @@ def codes(fn):
 def read(): return json.loads(file.read_text()) if file.exists() else {}
 def key(fn): return Path(fn).resolve().relative_to(root/'nbs').with_suffix('').as_posix()
 
+@contextmanager
+def locked():
+    "One process at a time reads the notes, changes and writes them: several runs may end at once"
+    fd = os.open(file.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally: os.close(fd)
+
 def write(fn, ran, seconds):
     "Note that a notebook has just been run with the flags `ran`, in so many processor seconds"
     import torch
-    now,old,cells = codes(fn),read(),code_cells(json.loads(Path(fn).read_text()))
+    now,cells = codes(fn),code_cells(json.loads(Path(fn).read_text()))
     wanted = set().union(*(flagged(src) for src,_ in cells))
-    page = {k:v for k,v in old.get(key(fn), {}).items() if k in now}
-    for k in now if wanted<=ran else {'fast'} & set(now):
-        page[k] = dict(code=now[k], date=time.strftime('%Y-%m-%d'), seconds=round(seconds), torch=torch.__version__.split('+')[0],
-                       machine=f'{platform.machine()}, {os.cpu_count()} cores')
-    save(old | {key(fn):page})
+    new = dict(date=time.strftime('%Y-%m-%d'), seconds=round(seconds), torch=torch.__version__.split('+')[0], machine=f'{platform.machine()}, {os.cpu_count()} cores')
+    with locked():
+        old = read()
+        page = {k:v for k,v in old.get(key(fn), {}).items() if k in now}
+        page |= {k:dict(new, code=now[k]) for k in (now if wanted<=ran else {'fast'} & set(now))}
+        save(old | {key(fn):page})
 
 def save(pages):
+    "Write all notes; who reads them meanwhile sees the old ones or the new ones, whole"
     pages = {k:pages[k] for k in sorted(pages) if (root/'nbs'/f'{k}.ipynb').exists() and pages[k]}
-    file.write_text('{\n'+',\n'.join(f'{json.dumps(k)}: {json.dumps(v, sort_keys=True)}' for k,v in pages.items())+'\n}\n')
+    part = file.with_suffix(f'.{os.getpid()}')
+    part.write_text('{\n'+',\n'.join(f'{json.dumps(k)}: {json.dumps(v, sort_keys=True)}' for k,v in pages.items())+'\n}\n')
+    part.replace(file)
 
 def stale(fn, pages):
     "Kinds of cells of a notebook whose outputs are older than its code, or were never noted"
