@@ -79,8 +79,9 @@ def _read(arrow, boxes):
     if len(names)<3 or '' in names: raise BadInput(f"'{arrow}' is no arrow: write 'a -> b', 'a -/> b' (no gradient) or 'a ..> b' (moving average)")
     for o in names[::2]: one_of(o, boxes, f"box in the arrow '{arrow}'")
     if any(a==b for a,b in zip(names[::2], names[2::2])): raise BadInput(f"'{arrow}' leads a box to itself")
-    for i in range(0, len(names)-2, 2): yield boxes[names[i]],boxes[names[i+2]],names[i+1],label.strip() if i==len(names)-3 else ''
+    for i in range(0, len(names)-2, 2): yield boxes[names[i]],boxes[names[i+2]],names[i+1],label.strip() if i==len(names)-3 else ""
 
+# %% ../../nbs/00_core/05_diagram.ipynb #d193413d
 def _in_sight(boxes, arrows, texts):
     "Refuse what cannot be read"
     things = [*boxes, *texts]
@@ -95,7 +96,7 @@ def _in_sight(boxes, arrows, texts):
             if any(abs(x+(x2-x)*t/40-o.x)<=o.w/2 and abs(y+(y2-y)*t/40-o.y)<=o.h/2 for t in range(41)):
                 raise BadInput(f"the arrow from {a.name} to {b.name} runs through {o.name}: move one of them")
 
-# %% ../../nbs/00_core/05_diagram.ipynb #d193413d
+# %% ../../nbs/00_core/05_diagram.ipynb #911787bf
 def _line(a, b, kind):
     "An arrow: its line, its head, and two bars across it where the gradient stops"
     x,y,x2,y2 = _ends(a, b)
@@ -126,7 +127,7 @@ def _legend(kinds, top):
     parts = [f'<g transform="translate({4+208*(i%2)},{top+20*(i//2)})">{s}{_write(32, 9, k, "")}</g>' for i,(k,s) in enumerate(say.items())]
     return ''.join(parts),20*-(-len(parts)//2)
 
-# %% ../../nbs/00_core/05_diagram.ipynb #911787bf
+# %% ../../nbs/00_core/05_diagram.ipynb #0b7aeba6
 def diagram(
     boxes:dict, # Name -> `(column, row, kind, label)`, the kind one of `KINDS`; without a label the name is shown
     arrows:list[str], # `'a -> b'`, `'a -/> b'` without a gradient, `'a ..> b'` moving average; chains `'a -> b -> c'`; a text after `:`
