@@ -28,7 +28,7 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence'],
     packages=find_packages(include=[lib, f'{lib}.*']), include_package_data=True, zip_safe=False,
     python_requires=f">={cfg['min_python']}",
-    install_requires=cfg['requirements'].split(), extras_require={'dev':cfg.get('dev_requirements', '').split()},
+    install_requires=cfg['requirements'].split(), extras_require={o:cfg.get(f'{o}_requirements', '').split() for o in ('dev','lab')},
     entry_points={
         'console_scripts':cfg.get('console_scripts', '').split(),
         'nbdev':[f'{lib}={lib}._modidx:d']}) # lets other nbdev sites link our symbols

@@ -7,15 +7,18 @@ __all__ = ['world_size', 'rank', 'alone', 'on_processes', 'gather', 'all_sum', '
            'join_processes', 'launch', 'same_everywhere', 'on_main']
 
 # %% ../../nbs/00_core/50_distrib.ipynb #00d91b85
-import logging,os,sys,tempfile,warnings
+import io,logging,multiprocessing,os,pickle,pkgutil,sys,tempfile,warnings
 from contextlib import ExitStack,contextmanager
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Callable
 
-import torch
+import cloudpickle,torch
 from torch import nn,Tensor
 from torch import distributed as dist
 from torch.autograd.function import once_differentiable
+from torch.multiprocessing import start_processes
 from torch.nn import functional as F
 from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
@@ -41,30 +44,69 @@ def alone(): # Nothing
     try: yield
     finally: _alone -= 1
 
+# %% ../../nbs/00_core/50_distrib.ipynb #5d1c07be
+class _Pickler(cloudpickle.Pickler):
+    "cloudpickle's, which would take apart modules that only torch knows, such as `torch.ops`"
+    def reducer_override(self, o):
+        if isinstance(o, ModuleType) and o.__name__.startswith('torch.'): return pkgutil.resolve_name,(o.__name__,)
+        return super().reducer_override(o)
+
+class _Sent:
+    "A function as bytes, which arrives as the function"
+    def __init__(self, f):
+        with io.BytesIO() as b:
+            _Pickler(b).dump(f)
+            self.job = b.getvalue()
+    def __reduce__(self): return pickle.loads,(self.job,)
+
+def _method():
+    "How processes start: as forks of a server which has the imports behind it and no threads; where there are no forks, from nothing"
+    ways = multiprocessing.get_all_start_methods()
+    if 'forkserver' not in ways: return 'spawn'
+    every = {'ssl_recipes.core.proofs','ssl_recipes.core.views',*(o for o in sys.modules if o.startswith('ssl_recipes.'))}
+    multiprocessing.get_context('forkserver').set_forkserver_preload(sorted(every))
+    return 'forkserver'
+
+@contextmanager
+def _quiet_main():
+    "Within the block nobody who is started runs the calling script again: what it needs of that is sent"
+    main = sys.modules['__main__']
+    sys.modules['__main__'] = ModuleType('__main__')
+    try: yield
+    finally: sys.modules['__main__'] = main
+
+
 # %% ../../nbs/00_core/50_distrib.ipynb #25418f39
 def on_processes(
     n:int, # How many
-    f:Callable, # Called on each as `f(*args)`; an exception in one stops all and is raised here
+    f:Callable, # Called on each as `f(*args)`, a copy of it; an exception in one stops all and is raised here
     *args, # Its arguments
 )->list: # What each returned, in the order of ranks: tensors, numbers, strings, and lists, tuples and dicts of them
-    "Call `f` on `n` processes of a group of their own, on CPUs with gloo (needs `fork`, so not Windows)"
-    from accelerate import debug_launcher
+    "Call `f` on `n` processes of a group of their own, on CPUs with gloo, each with one thread; from a notebook, a script or a test"
     log = logging.getLogger('torch.multiprocessing.spawn')
     level = log.level
     with tempfile.TemporaryDirectory() as d:
+        try: job = _Sent(partial(_child, n, f, args, d, dict(os.environ), torch.get_rng_state()))
+        except (TypeError,AttributeError,pickle.PicklingError) as e: raise BadInput(f"what {n} processes shall do cannot be sent to them: {e}; make it in `f` itself") from e
+        with _quiet_main(): ps = start_processes(job, nprocs=n, join=False, start_method=_method())
         log.setLevel(logging.ERROR) # that the others were stopped when one failed is no news
-        try: debug_launcher(_child, (f,args,d), num_processes=n)
+        try:
+            while not ps.join(): pass
         finally: log.setLevel(level)
         return [torch.load(Path(d)/f'{r}.pt', weights_only=True) for r in range(n)]
 
-def _child(f, args, d):
-    "What runs on each process"
-    from accelerate.state import AcceleratorState,GradientState,PartialState
-    torch.set_num_threads(1) # the threads of the parent did not come along
-    for o in (AcceleratorState,GradientState,PartialState): o._shared_state.clear() # what the parent was, this process is not
-    PartialState(cpu=True) # forms the group
+def _child(n, f, args, d, env, rng, r):
+    "What runs on process `r` of `n`"
+    from accelerate.state import PartialState
+    os.environ.clear()
+    os.environ.update(env, WORLD_SIZE=str(n), MASTER_ADDR='127.0.0.1', MASTER_PORT='29500', # which Accelerate asks for, though the group meets in a file
+                      ACCELERATE_MIXED_PRECISION='no', ACCELERATE_USE_CPU='yes', GLOO_SOCKET_IFNAME='lo', OMP_NUM_THREADS='1')
+    torch.set_num_threads(1) # all processes share the cores; without the line above Accelerate would change it again
+    torch.set_rng_state(rng) # as where they were called from
+    dist.init_process_group('gloo', rank=r, world_size=n, store=dist.FileStore(f'{d}/group', n))
+    PartialState(cpu=True) # tells Accelerate
     res = f(*args)
-    torch.save(res, Path(d)/f'{dist.get_rank()}.pt')
+    torch.save(res, Path(d)/f'{r}.pt')
     dist.barrier() # who leaves early takes the group along
 
 # %% ../../nbs/00_core/50_distrib.ipynb #2891dbc3
