@@ -74,3 +74,12 @@ def keep_memory(
     except (OSError,AttributeError): return False
     trim,mmap = -1,-3 # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
     return bool(mallopt(mmap, biggest)) and bool(mallopt(trim, 2**31-1))
+
+# %% ../../nbs/00_core/00_base.ipynb #e80d37b5
+def _one_thread():
+    "Under `nbdev_test`, which sets `IN_TEST`, one thread for this process and what it starts"
+    if 'IN_TEST' not in os.environ or 'OMP_NUM_THREADS' in os.environ: return
+    os.environ['OMP_NUM_THREADS'] = '1' # is read when torch is imported
+    if 'torch' in sys.modules: sys.modules['torch'].set_num_threads(1)
+
+_one_thread()
