@@ -20,6 +20,7 @@ from torch import distributed as dist
 from torch.autograd.function import once_differentiable
 from torch.multiprocessing import start_processes
 from torch.nn import functional as F
+from fastai.callback import core
 from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
 
@@ -46,9 +47,10 @@ def alone(): # Nothing
 
 # %% ../../nbs/00_core/50_distrib.ipynb #5d1c07be
 class _Pickler(cloudpickle.Pickler):
-    "cloudpickle's, which would take apart modules that only torch knows, such as `torch.ops`"
+    "cloudpickle's, which would send copies of modules that only torch knows (`torch.ops`), and of fastai's exceptions, which do not know their module"
     def reducer_override(self, o):
         if isinstance(o, ModuleType) and o.__name__.startswith('torch.'): return pkgutil.resolve_name,(o.__name__,)
+        if isinstance(o, type) and issubclass(o, Exception) and getattr(core, o.__name__, None) is o: return getattr,(core, o.__name__)
         return super().reducer_override(o)
 
 class _Sent:
