@@ -82,19 +82,22 @@ def _read(arrow, boxes):
     for i in range(0, len(names)-2, 2): yield boxes[names[i]],boxes[names[i+2]],names[i+1],label.strip() if i==len(names)-3 else ""
 
 # %% ../../nbs/00_core/05_diagram.ipynb #d193413d
+def _overlap(a, b): return abs(a.x-b.x)<(a.w+b.w)/2 and abs(a.y-b.y)<(a.h+b.h)/2
+
+def _on(x, y, x2, y2, box, n=40):
+    "Whether an arrow runs through a box"
+    return any(abs(x+(x2-x)*t/n-box.x)<=box.w/2 and abs(y+(y2-y)*t/n-box.y)<=box.h/2 for t in range(n+1))
+
 def _in_sight(boxes, arrows, texts):
     "Refuse what cannot be read"
     things = [*boxes, *texts]
     for a in things:
         if min(a.x-a.w/2, WIDTH-a.x-a.w/2)<2: raise BadInput(f"{a.name} ('{a.label}') is too wide for its place")
         for b in things:
-            if a is not b and abs(a.x-b.x)<(a.w+b.w)/2 and abs(a.y-b.y)<(a.h+b.h)/2: raise BadInput(f"{a.name} overlaps {b.name}: move one of them")
+            if a is not b and _overlap(a, b): raise BadInput(f"{a.name} overlaps {b.name}: move one of them")
     for a,b,*_ in arrows:
-        x,y,x2,y2 = _ends(a, b)
         for o in boxes:
-            if o is a or o is b: continue
-            if any(abs(x+(x2-x)*t/40-o.x)<=o.w/2 and abs(y+(y2-y)*t/40-o.y)<=o.h/2 for t in range(41)):
-                raise BadInput(f"the arrow from {a.name} to {b.name} runs through {o.name}: move one of them")
+            if o is not a and o is not b and _on(*_ends(a, b), o): raise BadInput(f"the arrow from {a.name} to {b.name} runs through {o.name}: move one of them")
 
 # %% ../../nbs/00_core/05_diagram.ipynb #911787bf
 def _line(a, b, kind):
@@ -109,13 +112,16 @@ def _line(a, b, kind):
     if kind=='-/>': s += ''.join(f'<path d="M{at(o,6)} L{at(o,-6)}" stroke="#8f0000" stroke-width="2"/>' for o in (d/2+3,d/2-1))
     return s
 
-def _label(a, b, text):
-    "The place of an arrow's text: above a level one, right of any other"
+def _label(a, b, text, things, lines):
+    "The place of an arrow's text: above a level one, right of any other, or on the other side, where neither box nor arrow is in its way"
     x,y,x2,y2 = _ends(a, b)
     w,d = text_width(text),((x2-x)**2+(y2-y)**2)**0.5
     u,v = (x2-x)/d,abs(y2-y)/d
-    dx,dy = (0,-10) if v<0.1 else (w/2+6*v,-11*u if y2>y else 11*u)
-    return SimpleNamespace(name='the text of an arrow', label=text, x=(x+x2)/2+dx, y=(y+y2)/2+dy, w=w, h=12)
+    aside = [(0,-10)] if v<0.1 else [(w/2+6*v,-11*u if y2>y else 11*u),(w/2+6+6*abs(u)/v,0)]
+    tried = [SimpleNamespace(name='the text of an arrow', label=text, x=x+(x2-x)*t+s*dx, y=y+(y2-y)*t+s*dy, w=w, h=12)
+             for s in (1,-1) for dx,dy in aside for t in (0.5,0.35,0.65)]
+    free = [o for o in tried if 2<o.x-w/2 and o.x+w/2<WIDTH-2 and not any(_overlap(o, p) for p in things)]
+    return next((o for o in free if not any(_on(*_ends(*l[:2]), o) for l in lines)), (free or tried)[0])
 
 def _write(x, y, text, more='text-anchor="middle"'): return f'<text x="{x:g}" y="{y+5:g}" {more}>{escape(text)}</text>'
 
@@ -135,7 +141,9 @@ def diagram(
     "Draw a method: what it sees on top, its loss at the bottom"
     boxes = dict(_place(boxes))
     lines = [o for arrow in arrows for o in _read(arrow, boxes)]
-    texts = [_label(a, b, text) for a,b,_,text in lines if text]
+    texts = []
+    for a,b,_,text in lines:
+        if text: texts.append(_label(a, b, text, [*boxes.values(), *texts], lines))
     _in_sight(boxes.values(), lines, texts)
     end = max(o.y for o in boxes.values())+_BOX/2+3
     legend,high = _legend({o.kind for o in boxes.values()} | {o[2] for o in lines}, end+6)
