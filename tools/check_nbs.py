@@ -7,7 +7,7 @@ import stamps
 
 root = Path(__file__).resolve().parent.parent
 nbs,lib = root/'nbs','ssl_recipes'
-max_lines,max_words = 40,120
+max_lines,max_words,max_seconds = 40,120,30
 recipes = dict.fromkeys(['origins','contrastive','self_distillation','cca','mim'], 2)
 rank = {'core':0, 'evaluation':1, **recipes, 'theory':3, 'tricks':3, 'acceleration':3, 'beyond':3, 'app':4}
 exporting = {'export','exports','exporti'}
@@ -176,6 +176,7 @@ def main():
     fns,modules,pages = stamps.notebooks(),{},stamps.read()
     for fn in fns:
         check_nb(fn, modules)
+        if (s := pages.get(stamps.key(fn), {}).get('fast', {}).get('seconds', 0))>max_seconds: report(fn, f'its quick cells take {s} s of processor time, limit {max_seconds}: make them smaller, or flag the long ones as slow')
         if old := stamps.stale(fn, pages): report(fn, f"outputs of {' and '.join(old)} cells are older than the code: run tools/run_nb.py")
     for d in sorted({p.parent for p in fns}-{nbs}): check_section(d)
     check_modules(modules)

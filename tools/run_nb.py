@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 "Run notebooks top to bottom and store their outputs; cells carrying a flag that is not asked for keep the outputs they have"
-import argparse,os,resource,subprocess,sys,time
+import argparse,json,os,resource,subprocess,sys,tempfile,time
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', str(os.cpu_count()))
@@ -20,28 +20,42 @@ def skipper(flags):
         cell.outputs = [] # what this cell showed last time must not outlive it when it now shows nothing
     return _skip
 
-def run(fn, flags):
-    "Execute `fn` in its own folder and write it back; at the first error say which cell it was and write nothing"
+def spent():
+    "Processor seconds of this process since it began, and of its children that have ended"
+    return sum(sum(resource.getrusage(o)[:2]) for o in (resource.RUSAGE_SELF,resource.RUSAGE_CHILDREN))
+
+def run(fn, flags, store=True):
+    "Execute `fn` in its own folder and write it back; at the first error say which cell it was and write nothing. Gives the processor seconds of its quick and of its slow cells; to begin is quick"
     sys.path.insert(0, str(get_config().config_path))
     os.chdir(fn.parent)
-    shell,nb = CaptureShell(fn.name, mpl_format='png'),read_nb(fn.name)
-    try: shell.run_all(nb, exc_stop=True, preproc=skipper(flags))
+    shell,nb,seconds,last = CaptureShell(fn.name, mpl_format='png'),read_nb(fn.name),dict(fast=0,slow=0),0
+    def charge(cell):
+        nonlocal last
+        now = spent()
+        seconds['slow' if stamps.flagged(cell.source) else 'fast'] += now-last
+        last = now
+    try: shell.run_all(nb, exc_stop=True, preproc=skipper(flags), postproc=charge)
     except BaseException: sys.exit(shell.prettytb(fname=fn.name))
-    write_nb(nb, fn.name)
+    if store: write_nb(nb, fn.name)
+    return seconds
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument('nbs', nargs='+', type=Path, help='notebooks, run in this order, each in a process of its own')
     p.add_argument('--flags', default='', help="flags to run as well, separated by blanks: 'slow'")
-    p.add_argument('--here', action='store_true', help=argparse.SUPPRESS)
+    p.add_argument('--time', action='store_true', help='only measure the quick cells and note their seconds: notebooks and the rest of the notes stay as they are')
+    p.add_argument('--here', type=Path, help=argparse.SUPPRESS)
     a = p.parse_args()
-    if a.here: return run(a.nbs[0].resolve(), set(get_config().tst_flags.split()) - set(a.flags.split()))
-    cpu = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+    flags = set() if a.time else set(a.flags.split())
+    if a.here: return a.here.write_text(json.dumps(run(a.nbs[0].resolve(), set(get_config().tst_flags.split())-flags, not a.time)))
     for fn in a.nbs:
-        t,c = time.time(),cpu()
-        r = subprocess.run([sys.executable, __file__, str(fn), '--flags', a.flags, '--here'])
-        if r.returncode: sys.exit(r.returncode)
-        stamps.write(fn, set(a.flags.split()), cpu()-c)
-        print(f'{fn.name}: {time.time()-t:.0f} s')
+        t = time.time()
+        with tempfile.TemporaryDirectory() as d:
+            r = subprocess.run([sys.executable, __file__, str(fn), '--flags', a.flags, *['--time']*a.time, '--here', f'{d}/seconds'])
+            if r.returncode: sys.exit(r.returncode)
+            seconds = json.loads(Path(f'{d}/seconds').read_text())
+        if a.time: stamps.time_only(fn, seconds)
+        else: stamps.write(fn, flags, seconds)
+        print(f"{fn.name}: {time.time()-t:.0f} s; of processor time quick cells {seconds['fast']:.0f} s, slow cells {seconds['slow']:.0f} s")
 
 if __name__=='__main__': main()

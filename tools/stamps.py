@@ -94,17 +94,34 @@ def locked():
         yield
     finally: os.close(fd)
 
+def apart(page, seconds):
+    "Put measured seconds into the notes of a page. Notes of runs that were not measured apart have those of all cells together, as `all`: what is not quick of it is slow"
+    for k,v in seconds.items():
+        if k in page: page[k]['seconds'] = max(1, round(v))
+    slow,quick = page.get('slow', {}),page.get('fast', {}).get('seconds')
+    if 'slow' in seconds: slow.pop('all', None)
+    elif quick and 'all' in slow: slow['seconds'] = max(1, slow.pop('all')-quick)
+
 def write(fn, ran, seconds):
-    "Note that a notebook has just been run with the flags `ran`, in so many processor seconds"
+    "Note that a notebook has just been run with the flags `ran`, in so many processor seconds for each kind of its cells"
     import torch
     now,cells = codes(fn),code_cells(json.loads(Path(fn).read_text()))
     wanted = set().union(*(flagged(src) for src,_ in cells))
-    new = dict(date=time.strftime('%Y-%m-%d'), seconds=round(seconds), torch=torch.__version__.split('+')[0], machine=f'{platform.machine()}, {os.cpu_count()} cores')
+    new = dict(date=time.strftime('%Y-%m-%d'), torch=torch.__version__.split('+')[0], machine=f'{platform.machine()}, {os.cpu_count()} cores')
+    kinds = set(now) if wanted<=ran else {'fast'} & set(now)
     with locked():
         old = read()
         page = {k:v for k,v in old.get(key(fn), {}).items() if k in now}
-        page |= {k:dict(new, code=now[k]) for k in (now if wanted<=ran else {'fast'} & set(now))}
+        page |= {k:dict(new, code=now[k]) for k in kinds}
+        apart(page, {k:seconds[k] for k in kinds})
         save(old | {key(fn):page})
+
+def time_only(fn, seconds):
+    "Note the seconds of the quick cells of a notebook, and nothing else: its outputs stay those of the run before"
+    with locked():
+        old = read()
+        if (page := old.get(key(fn))): apart(page, {'fast':seconds['fast']})
+        save(old)
 
 def save(pages):
     "Write all notes; who reads them meanwhile sees the old ones or the new ones, whole"
@@ -118,11 +135,17 @@ def stale(fn, pages):
     there = pages.get(key(fn), {})
     return [k for k,code in codes(fn).items() if there.get(k, {}).get('code')!=code]
 
+def long(seconds): return f'{seconds} s' if seconds<100 else f'{seconds/60:.0f} min'
+
 def told(fn, pages):
-    "A sentence for readers: when, in what time and on what the outputs of a page were made"
-    there,old,parts = pages.get(key(fn), {}),stale(fn, pages),[]
-    for k,name in (('fast','quick cells'),('slow','slow cells')):
-        if not (o := there.get(k)): continue
-        parts.append(f"{name} on {o['date']}" + (f" in {o['seconds']} processor seconds" if o.get('seconds') else '')
-                     + (f" ({o['machine']}, torch {o['torch']})" if o.get('torch') else '') + ', by code that has changed since'*(k in old))
-    return 'Outputs made: '+'; '.join(parts)+'.' if parts else ''
+    "A sentence for readers: how long the cells of a page take, and when and on what its outputs were made"
+    there,old = pages.get(key(fn), {}),stale(fn, pages)
+    kinds = [(name,there[k],k in old) for k,name in (('fast','Quick cells'),('slow','slow cells')) if k in there]
+    if not kinds: return ''
+    took = [name+(f" {long(o['seconds'])}" if 'seconds' in o else '') for name,o,_ in kinds]
+    made = [f"{o['date']}"+', by code that has changed since'*changed for _,o,changed in kinds]
+    if len(set(made))==1: made = made[:1]
+    on = next((f", on {o['machine']}, torch {o['torch']}" for _,o,_ in kinds if o.get('torch')), '')
+    timed = any('seconds' in o for _,o,_ in kinds)
+    if timed: return f"{', '.join(took)} of processor time. Outputs made {' and '.join(made)}{on}."
+    return f"Outputs made {' and '.join(made)}{on}."
