@@ -1,14 +1,15 @@
 # Short names; NB=notebook or folder, FLAGS='slow net'. PY=.venv/bin/ uses an environment that is not activated.
-export OMP_NUM_THREADS ?= 1
 NB ?=
 FLAGS ?=
-.PHONY: export clean test slow run readme site check
+.PHONY: export clean test slow run variants kernel readme site check
 
 export: ; $(PY)nbdev_export
 clean:  ; $(PY)nbdev_clean
 test:   ; $(PY)nbdev_test --do_print --flags '$(FLAGS)' $(if $(NB),--path $(NB))
 slow:   ; $(PY)nbdev_test --do_print --flags 'slow $(FLAGS)' $(if $(NB),--path $(NB))
-run:    ; env -u OMP_NUM_THREADS $(PY)python tools/run_nb.py --flags '$(FLAGS)' $(NB)
+run:    ; $(PY)python tools/run_nb.py --flags '$(FLAGS)' $(NB)
+variants: ; $(PY)python tools/variants.py $(VARIANTS) $(if $(NB),--nb $(NB))
+kernel: ; $(PY)python tools/run_kernel.py --flags '$(FLAGS)' $(NB)
 readme: ; $(PY)python tools/readme.py
 site:   ; $(PY)python tools/build_site.py
 check: clean export
