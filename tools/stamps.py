@@ -147,5 +147,6 @@ def told(fn, pages):
     if len(set(made))==1: made = made[:1]
     on = next((f", on {o['machine']}, torch {o['torch']}" for _,o,_ in kinds if o.get('torch')), '')
     timed = any('seconds' in o for _,o,_ in kinds)
+    if (both := there.get('slow', {}).get('all')): took,timed = [f'Quick and slow cells together {long(both)}'],True
     if timed: return f"{', '.join(took)} of processor time. Outputs made {' and '.join(made)}{on}."
     return f"Outputs made {' and '.join(made)}{on}."
