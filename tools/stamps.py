@@ -20,10 +20,10 @@ def notebooks():
 def flagged(src): return flags & set(directives(src)[0])
 
 def code_cells(nb):
-    "Source and kind ('fast' or 'slow') of each code cell of a notebook, as a dictionary; but for cells that show nothing and need what few machines have, such as `cuda`"
+    "Source and kind ('fast' or 'slow') of each code cell of a notebook, as a dictionary; but for cells that show nothing and need what few machines have, such as `cuda`, and those that no run evaluates"
     for c in nb['cells']:
         src = ''.join(c['source'])
-        if c['cell_type']=='code' and 'nbdev_export(' not in src and not (flagged(src)-SLOW and not c['outputs']): yield src,'slow' if flagged(src) else 'fast'
+        if c['cell_type']=='code' and 'nbdev_export(' not in src and directives(src)[0].get('eval')!='false' and not (flagged(src)-SLOW and not c['outputs']): yield src,'slow' if flagged(src) else 'fast'
 
 def statements(src):
     "The top-level statements of a cell and their code, an import for each name; comments, docstrings and magics count for nothing"
