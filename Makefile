@@ -1,7 +1,7 @@
 # Short names; NB=notebook or folder, FLAGS='slow net'. PY=.venv/bin/ uses an environment that is not activated.
 NB ?=
 FLAGS ?=
-.PHONY: export clean test slow run variants kernel readme site check
+.PHONY: export clean test slow run gpu variants kernel readme site check
 
 export: ; $(PY)nbdev_export
 clean:  ; $(PY)nbdev_clean
@@ -10,6 +10,7 @@ slow:   ; $(PY)nbdev_test --do_print --flags 'slow $(FLAGS)' $(if $(NB),--path $
 run:    ; $(PY)python tools/run_nb.py --flags '$(FLAGS)' $(NB)
 variants: ; $(PY)python tools/variants.py $(VARIANTS) $(if $(NB),--nb $(NB))
 kernel: ; $(PY)python tools/run_kernel.py --flags '$(FLAGS)' $(NB)
+gpu:    ; $(PY)python tools/gpu_check.py
 readme: ; $(PY)python tools/readme.py
 site:   ; $(PY)python tools/build_site.py
 check: clean export
