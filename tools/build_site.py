@@ -45,6 +45,17 @@ def mathml(root):
         if '<span class="math ' in text: fn.write_text(maths.sub(one, katex.sub('', text)))
     if bad: sys.exit('not all of these formulas could be read, write them in plainer TeX:\n'+'\n'.join(bad))
 
+def brackets(m):
+    "Brackets of a formula that need not grow, since nothing tall is between them: browsers put blanks around those that may"
+    text,open_,flat = m[0],[],[]
+    for o in re.finditer(r'<mo stretchy="true" form="(prefix|postfix)">', text):
+        if o[1]=='prefix': open_.append(o)
+        elif open_:
+            first = open_.pop()
+            if not re.search('<(mfrac|munder|mover|munderover|mtable|msqrt|mroot)[ >]', text[first.end():o.start()]): flat += [first,o]
+    for o in sorted(flat, key=lambda o: -o.start()): text = text[:o.start()]+o[0].replace('true', 'false')+text[o.end():]
+    return text
+
 class Words(HTMLParser):
     "What a page says under each of its headings, without its code, the outputs of its code and the TeX behind its formulas"
     skip = {'pre','script','style','svg','annotation','button','header','nav','summary'}
@@ -94,11 +105,12 @@ def index(root):
     (root/'search.json').write_text(json.dumps(entries, ensure_ascii=False, indent=1))
 
 def finish(root, cfg):
-    "Make links of the names in the comments of signatures; lead to the source of each page by its name in the repository; load no script from elsewhere; index the pages anew"
+    "Make links of the names in the comments of signatures; lead to the source of each page by its name in the repository; load no script from elsewhere; set formulas closely; index the pages anew"
     source = {f'/{page_name(p.relative_to(cfg.nbs_path))}"':f'/{p.relative_to(cfg.nbs_path).as_posix()}"' for p in stamps.notebooks()}
     at = f'{cfg.git_url}/blob/{cfg.branch}/{cfg.nbs_path.name}'
     for fn in root.rglob('*.html'):
         text = remote.sub('', symbol.sub(r'<a href="\2">\1</a>', fn.read_text()))
+        text = re.sub(r'<math\b.*?</math>', brackets, text, flags=re.S)
         fn.write_text(re.sub(rf'(?<={re.escape(at)})/[^"#?]+"', lambda m: source.get(m[0], m[0]), text))
     index(root)
 

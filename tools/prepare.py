@@ -104,13 +104,16 @@ def tables(nb, names, depth):
         d['text/html'] = text
 
 def methods(cfg):
-    "Of each module of a section of methods: its page, and the name in its title"
-    found = {}
-    for p in stamps.notebooks():
-        rel = p.relative_to(cfg.nbs_path)
-        if not re.match(r'0[1-5]_', rel.as_posix()) or p.stem=='index': continue
-        title = re.match(r'# (.+)', ''.join(json.loads(p.read_text())['cells'][0]['source']))[1]
-        found[Path(page_name(rel)).stem] = (Path(page_name(rel)).with_suffix('.html').as_posix(),title.strip())
+    "Of each method that has a learner: its page, and its name there, which stands in the title of the page, alone or among others"
+    spec,found = {},{}
+    exec((cfg.lib_path/'_modidx.py').read_text(), spec)
+    titles = {page_name(p.relative_to(cfg.nbs_path).with_suffix('.html')):json.loads(p.read_text())['cells'][0]['source'][0].lstrip('# ').strip() for p in stamps.notebooks()}
+    for name,(url,_) in (o for syms in spec['d']['syms'].values() for o in syms.items()):
+        page,short = url.partition('#')[0],name.rpartition('.')[2].removesuffix('_learner')
+        if not name.endswith('_learner') or not re.match(r'0[1-5]_', page) or page not in titles: continue
+        parts = titles[page].split(', ')
+        said = next((o for o in parts if re.sub(r'\W', '', o).lower()==short.replace('_', '')), None)
+        if said: found[short] = (page if len(parts)==1 else url,said)
     return found
 
 def unwritten(folder):
