@@ -1,10 +1,12 @@
 #!/usr/bin/env python
 "Run notebooks top to bottom and store their outputs; cells carrying a flag that is not asked for keep the outputs they have"
 import argparse,json,os,resource,subprocess,sys,tempfile,time
+from contextlib import suppress
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', str(os.cpu_count()))
 os.environ.setdefault('PYTHONWARNINGS', 'ignore:`torch.jit.script`:FutureWarning') # from inside timm's imports, with the path of this machine
+import psutil
 from execnb.nbio import read_nb,write_nb
 from execnb.shell import CaptureShell
 from nbdev.config import get_config
@@ -21,8 +23,11 @@ def skipper(flags):
     return _skip
 
 def spent():
-    "Processor seconds of this process since it began, and of its children that have ended"
-    return sum(sum(resource.getrusage(o)[:2]) for o in (resource.RUSAGE_SELF,resource.RUSAGE_CHILDREN))
+    "Processor seconds of this process since it began, and of all that it has started, those included that a process server has started for it"
+    there = 0
+    for p in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error): there += sum(p.cpu_times()[:4]) # its own and those of its children that have ended
+    return there+sum(sum(resource.getrusage(o)[:2]) for o in (resource.RUSAGE_SELF,resource.RUSAGE_CHILDREN))
 
 def run(fn, flags, store=True):
     "Execute `fn` in its own folder and write it back; at the first error say which cell it was and write nothing. Gives the processor seconds of its quick and of its slow cells; to begin is quick"

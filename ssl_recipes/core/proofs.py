@@ -31,7 +31,7 @@ def _off(
     b, # What it should be
 )->float: # 0 if equal
     "Relative difference of two tensors in the Euclidean norm; a tensor that should be zero, such as a bias before batch norm, is rounding, and counts as 1e-6 long"
-    a,b = (torch.as_tensor(o).detach().double() for o in (a,b))
+    a,b = (torch.as_tensor(o).detach().cpu().double() for o in (a,b))
     if a.shape!=b.shape: return float('inf')
     return ((a-b).norm()/b.norm().clamp_min(1e-6)).item() if not torch.equal(a, b) else 0.
 
@@ -102,7 +102,7 @@ def _prints(x, n, views):
     "Two numbers for each image of each view, in the order of one process, or None if `x` has no row for each"
     if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim<2 or len(x) not in (n, views*n): return
     x = x.detach().double().flatten(1)
-    p = torch.stack([x.sum(1), x@torch.linspace(-1, 1, x.shape[1], dtype=x.dtype)], 1)
+    p = torch.stack([x.sum(1), x@torch.linspace(-1, 1, x.shape[1], dtype=x.dtype, device=x.device)], 1)
     k = len(x)//n
     return gather(p).view(-1, k, n, 2).transpose(0, 1).reshape(-1, 2)
 
