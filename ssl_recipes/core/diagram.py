@@ -57,7 +57,7 @@ def _place(boxes):
         if len(o) not in (3,4): raise BadInput(f"box '{name}' is {o}: write (column, row, kind) or (column, row, kind, label)")
     cols,rows = (max(o[i] for o in boxes.values()) for i in (0,1))
     if cols>2 or rows>6: raise BadInput(f"a diagram with column {cols:g} and row {rows:g}: the last are column 2 and row 6")
-    across,down = WIDTH/(3 if cols>1 else 2),min(48, 250/max(rows, 1))
+    across,down = WIDTH/(3 if cols>1 else 2),min(48, 244/max(rows, 1))
     for name,(col,row,kind,*label) in boxes.items():
         one_of(kind, KINDS, f"kind of the box '{name}'")
         label,icon = label[0] if label else name,22*(kind in ('seen','hidden'))
