@@ -77,9 +77,10 @@ def keep_memory(
 
 # %% ../../nbs/00_core/00_base.ipynb #e80d37b5
 def _one_thread():
-    "Under `nbdev_test`, which sets `IN_TEST`, one thread for this process and what it starts"
-    if 'IN_TEST' not in os.environ or 'OMP_NUM_THREADS' in os.environ: return
+    "Under `nbdev_test`, which sets `IN_TEST`, one thread for this process and what it starts; True if that was needed"
+    if 'IN_TEST' not in os.environ or 'OMP_NUM_THREADS' in os.environ: return False
     os.environ['OMP_NUM_THREADS'] = '1' # is read when torch is imported
     if 'torch' in sys.modules: sys.modules['torch'].set_num_threads(1)
+    return True
 
-_one_thread()
+_tested = _one_thread() # as a value, not as a statement that works by being there: the lab would count that among the code of every experiment
