@@ -8,7 +8,7 @@ root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
 LIMITS = dict(cells=120, steps=150, bf16=90, bench=110, resume=70, simclr=240) # Part -> most seconds that it may take
 TOTAL = 480 # Of all parts; the last one trains for what is left
-CELLS = ("'cuda'","'cpu'"),('.cuda()','.cpu()') # What a cell for GPUs says on a CPU
+CELLS = ("'cuda'","'cpu'"),('.cuda()','.cpu()'),('torch.cuda.is_available()','True') # What a cell for GPUs says on a CPU
 
 def images(n, split='train', seed=0):
     "Scenes in colours, so that each transform of the views has something to do"
