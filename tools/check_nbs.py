@@ -3,7 +3,7 @@
 import ast,io,json,re,sys,tokenize
 from collections import Counter
 from pathlib import Path
-import stamps
+import same_cells,stamps
 
 root = Path(__file__).resolve().parent.parent
 nbs,lib = root/'nbs','ssl_recipes'
@@ -127,6 +127,7 @@ def check_nb(fn, modules):
     for c in cells: check_cell(fn, c)
     for i,k in Counter(c.get('id') for c in cells).items():
         if i and k>1: report(fn, f'cell id {i} is used {k} times')
+    for msg in same_cells.missing(fn, cells): report(fn, f'{msg}: run tools/same_cells.py')
     first = cells[0]['source'] if cells else ''
     if not re.match(r'# \S.*\n\n> \S', first): report(fn, 'the first cell is not `# Title`, an empty line, `> one sentence`')
     if not code and 'skip_exec: true' not in first: report(fn, 'has no code: say `- skip_exec: true` in its first cell, so that it is not counted as a passed test')
