@@ -9,7 +9,7 @@ __all__ = ['world_size', 'rank', 'alone', 'on_processes', 'gather', 'all_sum', '
 # %% ../../nbs/00_core/50_distrib.ipynb #00d91b85
 import io,logging,multiprocessing,os,pickle,pkgutil,sys,tempfile,warnings
 from contextlib import ExitStack,contextmanager
-from functools import partial
+from functools import _lru_cache_wrapper,lru_cache,partial
 from pathlib import Path
 from types import ModuleType
 from typing import Callable
@@ -47,10 +47,11 @@ def alone(): # Nothing
 
 # %% ../../nbs/00_core/50_distrib.ipynb #5d1c07be
 class _Pickler(cloudpickle.Pickler):
-    "cloudpickle's, which would send copies of modules that only torch knows (`torch.ops`), and of fastai's exceptions, which do not know their module"
+    "cloudpickle's, which would send copies of modules that only torch knows (`torch.ops`) and of fastai's exceptions, which do not know their module, and only the name of a function with a cache"
     def reducer_override(self, o):
         if isinstance(o, ModuleType) and o.__name__.startswith('torch.'): return pkgutil.resolve_name,(o.__name__,)
         if isinstance(o, type) and issubclass(o, Exception) and getattr(core, o.__name__, None) is o: return getattr,(core, o.__name__)
+        if isinstance(o, _lru_cache_wrapper): return lru_cache(**o.cache_parameters()),(o.__wrapped__,)
         return super().reducer_override(o)
 
 class _Sent:
