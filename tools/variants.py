@@ -1,12 +1,13 @@
 #!/usr/bin/env python
 "Run pages under variants of the machine, and say which fail: bfloat16 forced on and off, an older processor, one and two threads, other seeds, a busy machine"
-import argparse,json,os,re,subprocess,sys,tempfile,time
+import argparse,json,os,re,subprocess,sys,sysconfig,time
 from pathlib import Path
 
 import stamps
 from ssl_recipes.core.train import bf16_helps
 
 root = stamps.root
+hook = Path(sysconfig.get_path('purelib'))/'variants-of-torch.pth'
 trains = re.compile(r'\b(fit|prove_\w+|trained|finetune|train|make_learner|partial_acc)\(')
 variants = dict( # name -> environment, and how many busy processes run beside
     plain=({}, 0),
@@ -18,7 +19,7 @@ variants = dict( # name -> environment, and how many busy processes run beside
     busy=({}, 2))
 variants['other'] = (dict(FORCE_BF16=str(int(not bf16_helps()))), 0) # than this machine would take
 
-# Python imports this before anything else in every process below, so that it holds in those that a page starts, too
+# Python carries this out before anything else in every process below, also in those that a page starts, with whatever path
 custom = '''
 import os,sys
 from importlib.util import find_spec
@@ -38,7 +39,7 @@ class Patch:
                 m.manual_seed = m.random.manual_seed = lambda s: seed(int(s)+1000*by)
         spec.loader.exec_module = exec_module
         return spec
-sys.meta_path.insert(0, Patch())
+if 'Patch' not in {type(o).__name__ for o in sys.meta_path}: sys.meta_path.insert(0, Patch())
 '''
 
 def pages(training):
@@ -46,21 +47,19 @@ def pages(training):
     def quick(p): return '\n'.join(src for src,kind in stamps.code_cells(json.loads(p.read_text())) if kind=='fast')
     return [p for p in stamps.notebooks() if not training or trains.search(quick(p))]
 
-def environ(name, seed, at):
+def environ(name, seed):
     "The environment of a variant, without what the caller's own would add to it"
     env = {k:v for k,v in os.environ.items() if k not in ('OMP_NUM_THREADS','ATEN_CPU_CAPABILITY')}
-    return env | variants[name][0] | dict(SHIFT_SEEDS=str(seed), PYTHONPATH=os.pathsep.join([at, *filter(None, [os.environ.get('PYTHONPATH')])]))
+    return env | variants[name][0] | dict(SHIFT_SEEDS=str(seed), BEFORE_ALL_ELSE=custom)
 
 def one(name, seed, fns, workers, log):
     "Run pages under one variant with `nbdev_test`: the names of those that failed"
-    with tempfile.TemporaryDirectory() as at:
-        (Path(at)/'sitecustomize.py').write_text(custom)
-        words = [Path(sys.executable).parent/'nbdev_test', '--do_print', '--file_re', f"^({'|'.join(sorted({re.escape(p.name) for p in fns}))})$"]
-        if workers is not None: words += ['--n_workers', str(workers)]
-        beside = [subprocess.Popen([sys.executable, '-c', 'while True: pass']) for _ in range(variants[name][1])]
-        try: r = subprocess.run(words, cwd=root, env=environ(name, seed, at), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        finally:
-            for o in beside: o.kill()
+    words = [Path(sys.executable).parent/'nbdev_test', '--do_print', '--file_re', f"^({'|'.join(sorted({re.escape(p.name) for p in fns}))})$"]
+    if workers is not None: words += ['--n_workers', str(workers)]
+    beside = [subprocess.Popen([sys.executable, '-c', 'while True: pass']) for _ in range(variants[name][1])]
+    try: r = subprocess.run(words, cwd=root, env=environ(name, seed), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    finally:
+        for o in beside: o.kill()
     log.write(f'== {name}, seeds shifted by {seed}\n{r.stdout}\n')
     log.flush()
     return re.findall(r'^\t(\S+\.ipynb)$', r.stdout.partition('nbdev Tests Failed On')[2], re.M) or [f'nbdev_test ended with {r.returncode}']*bool(r.returncode)
@@ -76,6 +75,7 @@ def main():
     a = p.parse_args()
     if odd := set(a.names)-set(variants): p.error(f"no variant {', '.join(sorted(odd))}: possible are {', '.join(variants)}")
     fns,bad = a.nb or pages(a.training),0
+    hook.write_text("import os; exec(os.environ.get('BEFORE_ALL_ELSE', ''), {})\n") # does nothing where that is not set
     with open(a.log, 'a') as log:
         for name in a.names:
             for seed in range(a.seeds):
