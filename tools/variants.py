@@ -13,7 +13,7 @@ variants = dict( # name -> environment, and how many busy processes run beside
     plain=({}, 0),
     bf16=(dict(FORCE_BF16='1'), 0),
     float32=(dict(FORCE_BF16='0'), 0),
-    avx2=(dict(ATEN_CPU_CAPABILITY='avx2', ONEDNN_MAX_CPU_ISA='AVX2', FORCE_BF16='0'), 0),
+    avx2=(dict(ATEN_CPU_CAPABILITY='avx2', FORCE_BF16='0'), 0),
     threads1=(dict(OMP_NUM_THREADS='1'), 0),
     threads2=(dict(OMP_NUM_THREADS='2'), 0),
     busy=({}, 2))
