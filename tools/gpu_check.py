@@ -129,7 +129,7 @@ def bench(dev, small, seconds):
     "Share of the roof, share of the views and memory of SimCLR with two encoders at 224 pixels; told, not judged: times belong to a machine"
     import torch
     from ssl_recipes.app.bench import loop_ratio,now
-    from ssl_recipes.app.lab import Memory
+    from ssl_recipes.app.rows import Memory
     from ssl_recipes.app.run import config,load_data,make_learner,settle
     big,out = not small and torch.cuda.get_device_properties(dev).total_memory>40e9,{}
     for enc in ('small_resnet','small_vit') if small else ('resnet50','vit_small_patch16_224'):

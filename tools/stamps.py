@@ -8,7 +8,7 @@ from readme import directives
 
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
-from ssl_recipes.app.lab import _bare,_code_of # as the lab hashes code
+from ssl_recipes.app.code import bare,code_of # as the lab hashes code
 file = root/'results'/'pages.json'
 flags = set(get_config().tst_flags.split()) # cells that the default run leaves alone
 SLOW = {'slow','net'} # of them, those that run on every machine
@@ -25,14 +25,19 @@ def code_cells(nb):
         src = ''.join(c['source'])
         if c['cell_type']=='code' and 'nbdev_export(' not in src and directives(src)[0].get('eval')!='false' and not (flagged(src)-SLOW and not c['outputs']): yield src,'slow' if flagged(src) else 'fast'
 
+def unplaced(o):
+    "The code of an import of one name; from which module of ours it comes does not matter: functions move"
+    ours = isinstance(o, ast.ImportFrom) and (o.module or '').split('.')[0]=='ssl_recipes'
+    return ast.unparse(ast.ImportFrom('ssl_recipes', o.names, 0) if ours else o)
+
 def statements(src):
     "The top-level statements of a cell and their code, an import for each name; comments, docstrings and magics count for nothing"
     src = '\n'.join(l for l in src.splitlines() if not l.lstrip().startswith(('%','!')))
     tree = ast.parse(src)
-    lines = _bare(src, tree)
+    lines = bare(src, tree)
     for o in tree.body:
-        if not isinstance(o, (ast.Import,ast.ImportFrom)): yield o,_code_of(o, lines)
-        else: yield from ((one,ast.unparse(one)) for a in o.names for one in [ast.ImportFrom(o.module, [a], o.level) if isinstance(o, ast.ImportFrom) else ast.Import([a])])
+        if not isinstance(o, (ast.Import,ast.ImportFrom)): yield o,code_of(o, lines)
+        else: yield from ((one,unplaced(one)) for a in o.names for one in [ast.ImportFrom(o.module, [a], o.level) if isinstance(o, ast.ImportFrom) else ast.Import([a])])
 
 class Scopes(ast.NodeTransformer):
     "Comprehensions as generators, which have a scope of their own in every version of Python"

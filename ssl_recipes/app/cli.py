@@ -186,28 +186,29 @@ def _bench(a):
 
 # %% ../../nbs/11_app/40_cli.ipynb #b5ddaf23
 def _lab_run(a):
-    from ssl_recipes.app import lab
+    from ssl_recipes.app import lab,leaderboard
     kw = {k:getattr(a, k) for k in ('epochs','n','n_test','bs','encoder','split') if getattr(a, k) is not None}
     kw |= {k:dict(v) for k,v in (('set',a.set),('views',a.view)) if v}
     how = dict(to=a.to, jobs=a.jobs)
-    if a.what=='leaderboard': return _lab_table(lab.leaderboard(a.data or ('digits','cifar10'), a.seeds, threads=a.threads or 1, **how, **kw))
+    if a.what=='leaderboard': return _lab_table(leaderboard.leaderboard(a.data or ('digits','cifar10'), a.seeds, threads=a.threads or 1, **how, **kw), a.to)
     exps = [e for d in a.data or ['digits'] for e in lab.grid(seeds=a.seeds, method=a.what, data=d, **kw)]
-    return _lab_table(lab.sweep(exps, threads=a.threads, **how))
+    return _lab_table(lab.sweep(exps, threads=a.threads, **how), a.to)
 
-def _lab_table(rows):
+def _lab_table(rows, to):
     from ssl_recipes.app import lab
     for d in dict.fromkeys(r['exp']['data'] for r in rows):
         here = [r for r in rows if r['exp']['data']==d]
-        print(f"{d}, {here[0]['exp']['split']}\n{lab.table(here, choosing=True)}\n")
+        print(f"{d}, {here[0]['exp']['split']}\n{lab.table(here, choosing=True, to=to)}\n")
 
 def _lab_show(a):
     from pathlib import Path
-    from ssl_recipes.app import lab
+    from ssl_recipes.app.experiment import label
+    from ssl_recipes.app.rows import read_rows
     at = Path(a.to)/f'{a.study}.jsonl' if a.study else Path(a.to)
-    rows = lab.read_rows(at, **(dict(data=a.data) if a.data else {}))
-    if not rows: raise BadInput(f"no rows in '{at}': possible: {', '.join(sorted(o.stem for o in Path(a.to).glob('*.jsonl'))) or 'ssl_recipes lab run ...'}")
-    for split in ('test','val'): _lab_table([r for r in rows if r['exp']['split']==split])
-    print(*(f"{r['key']}  {lab.label(r['exp'])}; {r['exp']['data']}, seed {r['exp'].get('seed', '-')}" for r in rows), sep='\n')
+    rows = read_rows(at, **(dict(data=a.data) if a.data else {}))
+    if not rows: raise BadInput(f"no rows in '{at}': possible: {', '.join(sorted(o.stem for o in Path(a.to).glob('*.jsonl') if read_rows(o))) or 'ssl_recipes lab run ...'}")
+    for split in ('test','val'): _lab_table([r for r in rows if r['exp']['split']==split], a.to)
+    print(*(f"{r['key']}  {label(r['exp'])}; {r['exp']['data']}, seed {r['exp'].get('seed', '-')}" for r in rows), sep='\n')
 
 def _lab_verify(a):
     from ssl_recipes.app.lab import find,verify
