@@ -8,7 +8,8 @@ __all__ = ['compare', 'loop_ratio', 'per_image', 'views_ratio', 'bench']
 # %% ../../nbs/11_app/30_bench.ipynb #1c264bfa
 import copy,time
 from ..core.base import keep_memory
-from .run import config,check_arguments,kind,load_data,make_learner,make_views,settle
+from .build import load_data,make_learner,make_views,settle
+from .settings import config,check_arguments,kind
 
 # %% ../../nbs/11_app/30_bench.ipynb #b49b18f1
 def compare(
@@ -139,7 +140,7 @@ def bench(
     turns:int=9, # Measurements of the loop; of the views three times as many
     budget:float=25., # Seconds for the training part, roughly
     log=print, # Told the table
-    **kw, # Other settings, named as in `app.run.MAIN`
+    **kw, # Other settings, named as in `app.settings.MAIN`
 )->dict: # `loop` and `views`, each with `ours`, `theirs` and `ratio`
     "Measure the training loop and the views of SimCLR, and print both ratios"
     keep_memory()

@@ -61,8 +61,8 @@ def parser(
 
 # %% ../../nbs/11_app/40_cli.ipynb #3bc99cc1
 def _train_args(c):
-    "Arguments of `train` and `start-from`, named as in `app.run.MAIN`; None leaves the default of the data"
-    from ssl_recipes.app.run import BS,DATA,MAIN # light, as this module is
+    "Arguments of `train` and `start-from`, named as in `app.settings.MAIN`; None leaves the default of the data"
+    from ssl_recipes.app.settings import BS,DATA,MAIN # light, as this module is
     a,m = c.add_argument,MAIN
     none = dict(n='all', bs=BS) # what None stands for; else the size of the images
     d = lambda k: ', '.join(f"{none.get(k, 'the size') if v[k] is None else v[k]} for {o}" for o,v in DATA.items())
@@ -177,7 +177,7 @@ def _export(a):
     export(a.run, a.to, a.force)
 
 def _list(a):
-    from ssl_recipes.app.run import catalogue
+    from ssl_recipes.app.methods import catalogue
     print(catalogue())
 
 def _bench(a):

@@ -10,7 +10,8 @@ import ast
 from functools import lru_cache
 from ..core.base import BadInput
 from .code import home,imported,sha
-from .run import config,methods,source_file
+from .methods import methods,source_file
+from .settings import config
 
 # %% ../../nbs/11_app/32_experiment.ipynb #218cb65d
 @lru_cache(maxsize=None)
@@ -45,8 +46,8 @@ DECIDES = DATA_KEYS+'encoder test_size seed epochs bs crop lr bf16 accumulate se
 RUNTIME = 'threads device every keep'.split() # how it is carried out: nothing that the result should depend on
 
 def experiment(
-    method:str='simclr', # As `app.run.methods` lists it, or one of `TRIVIAL`
-    **kw, # Settings, named as in `app.run.MAIN`
+    method:str='simclr', # As `app.methods.methods` lists it, or one of `TRIVIAL`
+    **kw, # Settings, named as in `app.settings.MAIN`
 )->dict: # Everything that decides the result, complete
     "The full configuration of an experiment"
     cfg = config(**kw, **({} if method in TRIVIAL else dict(method=method)))

@@ -9,7 +9,9 @@ __all__ = ['free_file', 'embed', 'export']
 import json
 from pathlib import Path
 from ..core.base import BadInput,atomic_path
-from .run import DATA,Run,open_run,kind,load_data
+from .build import load_data
+from .folder import Run,open_run
+from .settings import DATA,kind
 
 # %% ../../nbs/11_app/15_export.ipynb #be2e9f47
 def free_file(

@@ -12,7 +12,9 @@ from .code import code_version
 from .experiment import TRIVIAL,experiment,key,label
 from .lab import grid,nested,sweep,table
 from .rows import append_line,in_child,in_float32,read_rows,roots_of,settings_of,supervised_of,trains_alike
-from .run import config,method,methods,write_json
+from .folder import write_json
+from .methods import method,methods
+from .settings import config
 
 # %% ../../nbs/11_app/36_leaderboard.ipynb #d8987caa
 def cost_ratio(
@@ -37,7 +39,7 @@ def cost_ratio(
 
 def _cost_here(exp, at, threads):
     "The least time of each of two trainings that take turns, relative to each other"
-    from ssl_recipes.app.run import by_size,load_data,make_learner,settle
+    from ssl_recipes.app.build import by_size,load_data,make_learner,settle
     ref,rounds = exp.pop('ref'),exp.pop('rounds')
     def learner(e):
         cfg = config(**settings_of(in_float32(e)), **({} if e['method'] in TRIVIAL else dict(method=e['method'])), threads=threads)
@@ -55,7 +57,7 @@ def _cost_here(exp, at, threads):
 
 # %% ../../nbs/11_app/36_leaderboard.ipynb #5d6d2e75
 def entries(
-    data:str='digits', # As in `app.run.DATA`
+    data:str='digits', # As in `app.settings.DATA`
     seeds:int|tuple=3, # How many, from 0; or which
     to='results', # Folder in which ratios of cost are kept
     rounds:int=20, # As in `cost_ratio`
@@ -77,7 +79,7 @@ def entries(
     return list({key(o):o for o in out}.values())
 
 def leaderboard(
-    data:tuple=('digits','cifar10'), # As in `app.run.DATA`
+    data:tuple=('digits','cifar10'), # As in `app.settings.DATA`
     seeds:int|tuple=3, # How many, from 0; or which
     to='results', # Folder of the rows; they go to `leaderboard.jsonl`
     threads:int|None=1, # Of each process
@@ -93,7 +95,7 @@ def leaderboard(
 # %% ../../nbs/11_app/36_leaderboard.ipynb #6522848c
 def family(
     methods:str|list, # Names, in one string or a list
-    data:str='digits', # As in `app.run.DATA`
+    data:str='digits', # As in `app.settings.DATA`
     to='results', # Folder that holds `<study>.jsonl`
     metrics:tuple=('knn','linear','shot_10','cpu_seconds'), # Columns, named as in `METRICS`
     studies:tuple=('leaderboard',), # Whose rows; 'budget' holds longer runs

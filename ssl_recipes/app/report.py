@@ -9,8 +9,10 @@ __all__ = ['lines', 'curves', 'views_picture', 'flat_map', 'map_plot', 'html_tab
 # %% ../../nbs/11_app/20_report.ipynb #856d9f89
 import base64,html,io,math,re,zlib
 from pathlib import Path
+from .build import make_views
+from .folder import FILES,Run,judgement
+from .settings import DATA,MAIN,kind
 from ..core.base import atomic_path
-from .run import FILES,MAIN,DATA,Run,kind,make_views
 
 # %% ../../nbs/11_app/20_report.ipynb #978b7082
 def mosaic(
@@ -362,7 +364,6 @@ def report(
     rows:list|None=None, # Judgement; None: from `result.json`, or judged now
 )->Path: # `report.html` in the folder of the run
     "Draw the report of a run"
-    from ssl_recipes.app.run import judgement
     if train is None or held is None: train,held = run.data()
     rows = rows or run.read('result').get('rows') or judgement(run, train, held)
     title,path = f"{run.cfg['method']} on {Path(run.cfg['data']).name}",run.path/FILES['report']

@@ -14,14 +14,16 @@ from pathlib import Path
 from ..core.base import BadInput,seeded
 from .code import ROOT,code_version,sha
 from .experiment import TRIVIAL,experiment,in_words,key
-from .run import config,methods,open_run,write_json
+from .folder import open_run,write_json
+from .methods import methods
+from .settings import config
 
 # %% ../../nbs/11_app/33_rows.ipynb #0930ebb7
 def roots_of(
     exp:dict, # As `experiment` returns it
 )->list: # `(module, symbol)`, as `code_version` takes them
     "Where the code of an experiment's training begins"
-    R = 'ssl_recipes.app.run'
+    R = 'ssl_recipes.app.build'
     if exp['method'] in TRIVIAL:
         return [(R,'load_data')]+[(R,'make_encoder')]*('encoder' in exp)+[('ssl_recipes.app.rows','_supervised')]*('epochs' in exp)
     module,views = methods()[exp['method']]['module'],exp['views'].get('name', exp['method'])+'_views' # found without an import
@@ -55,7 +57,7 @@ class Memory:
 # %% ../../nbs/11_app/33_rows.ipynb #e1c7a9d4
 def settings_of(
     exp:dict, # As `experiment` returns it
-)->dict: # As `app.run.config` takes them
+)->dict: # As `app.settings.config` takes them
     "The settings of an experiment: all but its method"
     return {k:v for k,v in exp.items() if k!='method'}
 
@@ -68,7 +70,8 @@ def in_float32(
 # %% ../../nbs/11_app/33_rows.ipynb #9a666f6b
 def _supervised(exp, at, threads=None, log=print):
     "Train the same network with labels; leaves `config.json`, `encoder.safetensors` and the accuracy of its own head"
-    from ssl_recipes.app.run import FILES,load_data,settle
+    from ssl_recipes.app.build import load_data,settle
+    from ssl_recipes.app.folder import FILES
     from ssl_recipes.core.nets import save_encoder
     cfg = config(**settings_of(exp), threads=threads)
     train,held = load_data(cfg, log)
@@ -81,11 +84,11 @@ def _supervised(exp, at, threads=None, log=print):
     return dict(train_seconds=seconds, own_head=model.accuracy(held, model.encoder.sz))
 
 def supervised_of(
-    cfg:dict, # As `app.run.settle` returns it
+    cfg:dict, # As `app.build.settle` returns it
     train, # `ImageSet` with labels
 ): # A `Learner`
     "The learner of the supervised row"
-    from ssl_recipes.app.run import make_encoder
+    from ssl_recipes.app.build import make_encoder
     from ssl_recipes.core.data import loaders
     from ssl_recipes.evaluation.baselines import light_views,supervised_learner
     enc = make_encoder(cfg, train).to(cfg['device'])
@@ -152,8 +155,8 @@ def trained(
     method:str='simclr', # Or 'supervised'
     threads:int|None=None, # Of its process; None: all cores
     here:bool=False, # Train in this process: for very small things
-    **kw, # Settings, named as in `app.run.MAIN`
-): # `app.run.Run`, with `encoder`, `model()`, `data()`, `start()`, `read('metrics')`
+    **kw, # Settings, named as in `app.settings.MAIN`
+): # `app.folder.Run`, with `encoder`, `model()`, `data()`, `start()`, `read('metrics')`
     "The trained encoder of an experiment: trained now, or long ago"
     exp = experiment(method, **kw)
     if 'epochs' not in exp: raise BadInput(f"{method} is not trained: possible: supervised, {', '.join(methods())}")
@@ -190,7 +193,7 @@ def measure(
 )->dict: # knn, linear, shot_1, shot_10 and, of a vision transformer, partial, in [0,1]; rankme, spread, d, n
     "Judge an experiment with labels, few labels and without"
     from timm.models import VisionTransformer
-    from ssl_recipes.app.run import load_data,make_encoder
+    from ssl_recipes.app.build import load_data,make_encoder
     from ssl_recipes.evaluation.baselines import judge
     from ssl_recipes.evaluation.finetune import partial_acc
     cfg = config(**settings_of(exp))
@@ -242,7 +245,7 @@ def append_line(
 
 def _row_here(exp, at, threads):
     "Train, if need be, and judge, in this process; the row goes to `row.json`"
-    from ssl_recipes.app.run import versions
+    from ssl_recipes.app.folder import versions
     from ssl_recipes.evaluation.baselines import PROTOCOL
     if 'epochs' in exp and not (at/'done.json').exists(): _train_here(exp, at, threads)
     cost = json.loads((at/'cost.json').read_text()) if (at/'cost.json').exists() else {}
@@ -271,7 +274,7 @@ def in_small(
 def _first_steps(exp):
     "Losses and the length of the encoder's weights"
     import torch
-    from ssl_recipes.app.run import by_size,load_data,make_learner,settle
+    from ssl_recipes.app.build import by_size,load_data,make_learner,settle
     from ssl_recipes.core.proofs import traced
     quiet,threads = lambda *_: None,torch.get_num_threads()
     cfg = config(**settings_of(in_float32(exp)), **({} if exp['method'] in TRIVIAL else dict(method=exp['method'])), threads=1, device='cpu')
@@ -295,7 +298,7 @@ def fingerprint(
     "A few numbers that change when the numbers of the experiment would"
     exp = in_small(exp)
     bare = exp if 'epochs' not in exp else experiment('random encoder', **{k:exp[k] for k in TRIVIAL['random encoder']})
-    judge = code_version([('ssl_recipes.app.rows','measure'), ('ssl_recipes.app.run','load_data'), ('ssl_recipes.app.run','make_encoder')])
+    judge = code_version([('ssl_recipes.app.rows','measure'), ('ssl_recipes.app.build','load_data'), ('ssl_recipes.app.build','make_encoder')])
     return dict(steps=_first_steps(exp) if 'epochs' in exp else [], judged=_judgement(json.dumps(bare), judge))
 
 # %% ../../nbs/11_app/33_rows.ipynb #ad41d8d9
