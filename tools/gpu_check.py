@@ -17,7 +17,8 @@ def images(n, split='train', seed=0):
 
 def learner(name, train, dev, bf16=False, cbs=()):
     "The learner of a method with what it takes for photographs, but its paper's views, on three small batches; slow, so that rounding does not grow"
-    from ssl_recipes.app.run import by_size,config,make_learner,settle
+    from ssl_recipes.app.build import by_size,make_learner,settle
+    from ssl_recipes.app.settings import config
     bs = len(train)//3
     few = dict(wmse=dict(d_out=bs//2), nnclr=dict(queue=bs)) # so many images can whiten so many dimensions; few neighbours are seldom equally near
     cfg = config(method=name, data='cifar10', bs=bs, epochs=1, device=str(dev), bf16=bf16, set=few.get(name, {}))
@@ -43,7 +44,7 @@ def run(name, train, dev, bf16=False, seed=0):
 
 def each(f):
     "`f(name)` for every method: what it measured, by name, and its faults; one that breaks does not stop the others"
-    from ssl_recipes.app.run import methods
+    from ssl_recipes.app.methods import methods
     out,faults = {},[]
     for name in methods():
         try: out[name],fault = f(name)
@@ -130,7 +131,8 @@ def bench(dev, small, seconds):
     import torch
     from ssl_recipes.app.bench import loop_ratio,now
     from ssl_recipes.app.rows import Memory
-    from ssl_recipes.app.run import config,load_data,make_learner,settle
+    from ssl_recipes.app.build import load_data,make_learner,settle
+    from ssl_recipes.app.settings import config
     big,out = not small and torch.cuda.get_device_properties(dev).total_memory>40e9,{}
     for enc in ('small_resnet','small_vit') if small else ('resnet50','vit_small_patch16_224'):
         sz,bs = (32,32) if small else (224,256 if big else 32)
@@ -174,7 +176,8 @@ def simclr(dev, small, seconds):
     import torch
     from fastai.data.external import URLs,fastai_path
     from ssl_recipes.app.bench import now
-    from ssl_recipes.app.run import config,load_data,make_encoder,make_learner,settle
+    from ssl_recipes.app.build import load_data,make_encoder,make_learner,settle
+    from ssl_recipes.app.settings import config
     from ssl_recipes.core.base import seeded
     from ssl_recipes.evaluation.baselines import judge
     begin = time.perf_counter()
