@@ -220,7 +220,7 @@ def html_table(
     "A table that scrolls sideways on a narrow screen rather than breaking the page"
     cell = lambda tag,v: f'<{tag}>{html.escape(str(v))}</{tag}>'
     top = f"<thead><tr>{''.join(cell('th', v) for v in rows[0])}</tr></thead>" if head else ''
-    line = lambda i,r: f"<tr{' class=mark'*(i==mark)}>{cell('th', r[0])}{''.join(cell('td', v) for v in r[1:])}</tr>"
+    line = lambda i,r: f"<tr{' class=chosen'*(i==mark)}>{cell('th', r[0])}{''.join(cell('td', v) for v in r[1:])}</tr>"
     body = ''.join(line(i, r) for i,r in enumerate(rows[1:] if head else rows))
     return f'<div class=scroll><table>{top}<tbody>{body}</tbody></table></div>'
 
@@ -286,7 +286,7 @@ table{border-collapse:collapse;font-size:.93rem}
 th,td{text-align:right;padding:.28rem .8rem .28rem 0;border-bottom:1px solid #e8ebef;vertical-align:top}
 tbody th,thead th:first-child{text-align:left;font-weight:500}
 td{font-variant-numeric:tabular-nums;white-space:nowrap}
-.mark *{font-weight:700;color:#0b6bcb}
+.chosen *{font-weight:700;color:#0b6bcb}
 .facts td{text-align:left;white-space:normal;overflow-wrap:anywhere}
 code{display:block;background:#f3f5f8;padding:.6rem .8rem;
   border-radius:6px;font-size:.86rem;white-space:pre-wrap;overflow-wrap:anywhere}'''

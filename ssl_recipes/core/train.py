@@ -66,7 +66,7 @@ def raw_model(
 def torch_opt(
     learn:Learner, # A learner that has begun to fit
 )->torch.optim.Optimizer: # Whose parameter groups are the real ones
-    "The torch optimiser inside fastai's wrapper, whose `param_groups` are copies"
+    "The torch optimiser inside fastai's wrapper, whose `opt.param_groups` are copies"
     return getattr(learn.opt, 'opt', learn.opt)
 
 # %% ../../nbs/00_core/40_train.ipynb #4826f496
