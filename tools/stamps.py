@@ -31,13 +31,14 @@ def unplaced(o):
     return ast.unparse(ast.ImportFrom('ssl_recipes', o.names, 0) if ours else o)
 
 def statements(src):
-    "The top-level statements of a cell and their code, an import for each name; comments, docstrings and magics count for nothing"
+    "The top-level statements of a cell and their code, first an import for each name; comments, docstrings and magics count for nothing"
     src = '\n'.join(l for l in src.splitlines() if not l.lstrip().startswith(('%','!')))
     tree = ast.parse(src)
     lines = bare(src, tree)
-    for o in tree.body:
-        if not isinstance(o, (ast.Import,ast.ImportFrom)): yield o,code_of(o, lines)
-        else: yield from ((one,unplaced(one)) for a in o.names for one in [ast.ImportFrom(o.module, [a], o.level) if isinstance(o, ast.ImportFrom) else ast.Import([a])])
+    single = lambda o: [ast.ImportFrom(o.module, [a], o.level) if isinstance(o, ast.ImportFrom) else ast.Import([a]) for a in o.names]
+    imports = [one for o in tree.body if isinstance(o, (ast.Import,ast.ImportFrom)) for one in single(o)]
+    yield from sorted(((o,unplaced(o)) for o in imports), key=lambda o: o[1]) # in whatever order they stand
+    yield from ((o,code_of(o, lines)) for o in tree.body if not isinstance(o, (ast.Import,ast.ImportFrom)))
 
 class Scopes(ast.NodeTransformer):
     "Comprehensions as generators, which have a scope of their own in every version of Python"
