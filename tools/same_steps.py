@@ -18,7 +18,8 @@ def trace(method, steps):
     traced,quiet = getattr(proofs, 'traced', None) or proofs._traced,lambda *_: None
     cfg = find('config')(method=method, bs=128, n=640, n_test=100, epochs=-(-steps//5), threads=1, device='cpu', bf16=False)
     train,_ = find('load_data')(cfg, quiet)
-    cfg = find('by_size')(find('settle')(cfg, len(train), quiet), len(train), quiet)
+    cfg = find('settle')(cfg, len(train), quiet)
+    if None in cfg['set'].values(): cfg = find('by_size')(cfg, len(train), quiet) # once a step of its own
     t = traced(lambda: find('make_learner')(cfg, train), steps, torch.float64)
     return {'losses':t['losses']} | {f'gradient of {k}':v for k,v in t['grads'].items()} | {f'{k} after {steps} steps':v for k,v in t['state'].items()}
 

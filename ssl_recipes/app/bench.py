@@ -6,10 +6,16 @@
 __all__ = ['compare', 'loop_ratio', 'per_image', 'views_ratio', 'bench']
 
 # %% ../../nbs/11_app/30_bench.ipynb #1c264bfa
-import copy,time
-from ..core.base import keep_memory
+import copy,tempfile,time
+import torch
+from concurrent.futures import ThreadPoolExecutor
+from PIL import Image
+from fastai.callback.core import Callback
+from torchvision import transforms as T
 from .build import load_data,make_learner,make_views,settle
-from .settings import config,check_arguments,kind
+from .settings import check_arguments,config,kind
+from ..core.base import keep_memory
+from ..core.watch import LogJSON
 
 # %% ../../nbs/11_app/30_bench.ipynb #b49b18f1
 def compare(
@@ -30,7 +36,6 @@ class Roof:
         cfg:dict, # Its configuration, settled
         steps:int, # Batches in a turn
     ):
-        import torch
         self.device,self.bf16,self.steps = torch.device(cfg['device']),cfg['bf16'],steps
         self.model = copy.deepcopy(learn.model).train().to(self.device) # before a fit: what callbacks hook into a model refers to all of the learner
         x,idx = learn.dls.train.one_batch()
@@ -43,7 +48,6 @@ class Roof:
         return now(self.device)-t
 
     def _step(self):
-        import torch
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16): out = self.model(*self.views)
         outs = out if isinstance(out, (tuple,list)) else (out,)
         sum(o.float().square().mean() for o in outs if torch.is_tensor(o) and o.requires_grad).backward()
@@ -53,7 +57,6 @@ def now(
     device, # `torch.device` whose work must be done
 )->float: # Seconds
     "The time, when the device has finished what it was given"
-    import torch
     if device.type=='cuda': torch.cuda.synchronize(device)
     return time.perf_counter()
 
@@ -65,9 +68,6 @@ def loop_ratio(
     budget:float=25., # Seconds for everything, roughly
 )->dict: # `ours` and `theirs` in source images/s, `ratio`
     "Source images a second of the whole training loop, and of the roof"
-    import tempfile,torch
-    from fastai.callback.core import Callback
-    from ssl_recipes.core.train import LogJSON
     bs = cfg['bs']
     roof = Roof(make_learner(cfg, train), cfg, 1)
     roof.turn()                                      # the first one allocates
@@ -95,7 +95,6 @@ def per_image(
     **_, # Other arguments of the views have no counterpart
 ): # A transform from a PIL image to a tensor
     "SimCLR's views as torchvision's per-image pipeline"
-    from torchvision import transforms as T
     s,p = strength,(0.5 if sz>=64 else 0.) if blur is None else blur
     k = max(3, sz//10|1)
     return T.Compose([T.RandomResizedCrop(sz, (min_scale,1)), T.RandomHorizontalFlip(),
@@ -110,9 +109,6 @@ def views_ratio(
     n:int=64, # Images in a turn of the per-image pipeline
 )->dict: # `ours` and `theirs` in views/s, `ratio`
     "Views a second of the whole batch at once on the CPU, and of the per-image pipeline"
-    import torch
-    from concurrent.futures import ThreadPoolExecutor
-    from PIL import Image
     bs,views,f = cfg['bs'],make_views(cfg),per_image(cfg['crop'] or cfg['size'], **cfg['views'])
     idx = torch.arange(bs)%len(train)
     x = train.images[idx]

@@ -7,16 +7,19 @@ __all__ = ['load_data', 'optimiser', 'make_encoder', 'settle']
 
 # %% ../../nbs/11_app/06_build.ipynb #2378e3e7
 import inspect
+import torch,torch.nn.functional as F
 from functools import partial
 from pathlib import Path
+from PIL import Image
 from .methods import method,views_maker
 from .settings import BS,kind
 from ..core.base import BadInput,one_of,seeded
-from ..core.data import from_folder,loaders
+from ..core.data import cifar10,digit_scenes,from_folder,loaders
 from ..core.distrib import join_processes,world_size
 from ..core.nets import encoder
 from ..core.optim import LARS
-from ..core.train import CollapseMonitor,OnlineProbe,bf16_helps
+from ..core.train import bf16_helps
+from ..core.watch import CollapseMonitor,OnlineProbe
 
 # %% ../../nbs/11_app/06_build.ipynb #76d18b63
 def resized(
@@ -25,7 +28,6 @@ def resized(
     upscale:bool=False, # Whether enlarging is wanted too
 ): # `data` itself if it has this size, else a copy of it that has
     "Bring ready-made images to another size; enlarging them, which adds nothing, must be asked for"
-    import torch,torch.nn.functional as F
     have = min(data.images.shape[-2:])
     if have==sz: return data
     if have<sz and not upscale:
@@ -42,7 +44,6 @@ def check_sizes(
     sz:int, # Side that they were brought to, pixels
 )->int: # How many of the images looked at (at most 200, evenly spread) are smaller than `sz`
     "Refuse a folder whose typical image is smaller than the size asked for: it would be trained on blur"
-    from PIL import Image
     sides = []
     for f in data.files[::max(1, len(data.files)//200)]:
         with Image.open(Path(path)/f) as im: sides.append(min(im.size))
@@ -67,15 +68,13 @@ def _load_folder(cfg, log):
 
 def _read_data(cfg, log):
     "Images to train on, and those that are no part of any training"
-    from ssl_recipes.core import data as D
     k,sz,parts = kind(cfg['data']),cfg['size'],(('n','train'),('n_test','test'))
-    if k=='digits':  return [D.digit_scenes(cfg[n], s, sz=sz) for n,s in parts]
-    if k=='cifar10': return [resized(D.cifar10(s, cfg[n]), sz, cfg['upscale']) for n,s in parts]
+    if k=='digits':  return [digit_scenes(cfg[n], s, sz=sz) for n,s in parts]
+    if k=='cifar10': return [resized(cifar10(s, cfg[n]), sz, cfg['upscale']) for n,s in parts]
     train,held = _load_folder(cfg, log)
     n = cfg['n'] or len(train)
     if n>len(train): raise BadInput(f"n is {n}, but only {len(train)} images are there to train on")
     if n<len(train):
-        import torch
         train = train.subset(torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:n])
     return train,held
 
@@ -92,7 +91,6 @@ def optimiser(
     name, # `lars`, `sgd` (with Nesterov momentum 0.9), `adam`, `adamw`; or an optimiser, returned as it is
 ): # A torch optimiser
     "The optimiser that a word on the command line means"
-    import torch
     found = dict(lars=LARS, sgd=partial(torch.optim.SGD, momentum=0.9, nesterov=True), adam=torch.optim.Adam, adamw=torch.optim.AdamW)
     return found[one_of(name.lower(), found, 'optimiser')] if isinstance(name, str) else name
 
@@ -106,14 +104,28 @@ def make_encoder(
     with seeded(cfg['seed']):
         return encoder(cfg['encoder'], in_ch=train.images.shape[1], sz=cfg['test_size'] or cfg['size'], mean=mean, std=std)
 
+# %% ../../nbs/11_app/06_build.ipynb #f1c49044
+def left_open(
+    cfg:dict, # As `config` returns it, with `bs` decided
+    n:int, # Images to train on
+    log=print, # Told what was filled in
+)->dict: # Of `mom` and `queue` in `set` those that are None, with their numbers
+    "What the method's configuration leaves to the number of steps and of images"
+    free = [k for k in ('mom','queue') if k in cfg['set'] and cfg['set'][k] is None]
+    if not free: return {}
+    bs,ps = cfg['bs'],inspect.signature(method(cfg['method'])).parameters
+    rules = dict(mom=round(1-1/max(2, n//bs*cfg['epochs']/100), 4), queue=max(1, n//5//bs)*bs)
+    filled = {k:min(rules[k], ps[k].default) for k in free}
+    log(f"{n} images, {n//bs*cfg['epochs']} steps: " + ', '.join(f'{k} {v}' for k,v in filled.items()))
+    return filled
+
 # %% ../../nbs/11_app/06_build.ipynb #905969ea
 def settle(
     cfg:dict, # As `config` returns it
     n:int, # Images to train on
-    log=print, # Told when the batch becomes smaller than usual
-)->dict: # `cfg` with `bs`, `device`, `bf16` and `threads` decided
+    log=print, # Told when the batch becomes smaller than usual, and what was left open
+)->dict: # `cfg` with `bs`, `device`, `bf16` and `threads` decided, and with no None for `mom` and `queue` in `set`
     "Decide what depends on the data and on the machine"
-    import torch
     bs = cfg['bs'] or min(BS, n)
     if bs>n: raise BadInput(f"a batch of {bs} is larger than the data: {n} images to train on; use bs {n} or less")
     if cfg['bs'] is None and bs<BS: log(f"only {n} images to train on: batches of {bs}")
@@ -124,8 +136,9 @@ def settle(
     if (w := world_size())>1: device = join_processes(device.type=='cpu') # each its own
     if bs%(w*cfg['accumulate']): raise BadInput(f"a batch of {bs} cannot be shared by {w} process{'es'*(w>1)} in {cfg['accumulate']} part{'s'*(cfg['accumulate']>1)}: use a multiple of {w*cfg['accumulate']}")
     if cfg['threads']: torch.set_num_threads(cfg['threads'])
-    return cfg | dict(bs=bs, processes=w, device=str(device), threads=torch.get_num_threads(),
-                      bf16=bf16_helps(device) if cfg['bf16'] is None else bool(cfg['bf16']))
+    cfg = cfg | dict(bs=bs, processes=w, device=str(device), threads=torch.get_num_threads(),
+                     bf16=bf16_helps(device) if cfg['bf16'] is None else bool(cfg['bf16']))
+    return cfg | dict(set=cfg['set']|left_open(cfg, n, log))
 
 # %% ../../nbs/11_app/06_build.ipynb #9f48d5f5
 def make_views(
@@ -151,16 +164,3 @@ def make_learner(
     kw |= {k:optimiser(v) if k=='opt' else v for k,v in cfg['set'].items()}
     enc = make_encoder(cfg, train).to(cfg['device'])
     with seeded(cfg['seed']): return fn(dls, enc, bf16=cfg['bf16'], cbs=[*watch, *cbs], **kw)
-
-# %% ../../nbs/11_app/06_build.ipynb #f1c49044
-def by_size(
-    cfg:dict, # As `settle` returns it
-    n:int, # Images to train on
-    log=print, # Told what was filled in
-)->dict: # `cfg` with no `None` for `mom` and `queue` in `set`
-    "Fill in what the method's configuration leaves to the number of steps and of images"
-    bs,ps = cfg['bs'],inspect.signature(method(cfg['method'])).parameters
-    rules = dict(mom=round(1-1/max(2, n//bs*cfg['epochs']/100), 4), queue=max(1, n//5//bs)*bs)
-    filled = {k:min(v, ps[k].default) for k,v in rules.items() if k in cfg['set'] and cfg['set'][k] is None}
-    if filled: log(f"{n} images, {n//bs*cfg['epochs']} steps: " + ', '.join(f'{k} {v}' for k,v in filled.items()))
-    return cfg | dict(set=cfg['set']|filled)

@@ -6,7 +6,12 @@
 __all__ = ['pair']
 
 # %% ../../nbs/11_app/40_cli.ipynb #25a5ea8a
-import argparse,ast,contextlib,os,sys,warnings
+import argparse,ast,contextlib,importlib,os,sys,warnings
+from pathlib import Path
+from .. import __version__
+from .experiment import label
+from .methods import catalogue
+from .settings import BS,DATA,MAIN
 from ..core.base import BadInput
 
 # %% ../../nbs/11_app/40_cli.ipynb #0fc7eb82
@@ -62,7 +67,6 @@ def parser(
 # %% ../../nbs/11_app/40_cli.ipynb #3bc99cc1
 def _train_args(c):
     "Arguments of `train` and `start-from`, named as in `app.settings.MAIN`; None leaves the default of the data"
-    from ssl_recipes.app.settings import BS,DATA,MAIN # light, as this module is
     a,m = c.add_argument,MAIN
     none = dict(n='all', bs=BS) # what None stands for; else the size of the images
     d = lambda k: ', '.join(f"{none.get(k, 'the size') if v[k] is None else v[k]} for {o}" for o,v in DATA.items())
@@ -135,6 +139,7 @@ def _lab_args(c):
     a('--threads', type=int, metavar='N', help='CPU threads (default: as then)')
 
 # %% ../../nbs/11_app/40_cli.ipynb #a9cd048a
+def _heavy(module): return importlib.import_module(f'ssl_recipes.{module}') # imported when a command needs it, and not before
 def _first(): return os.environ.get('RANK', '0')=='0' # of the processes that were started together: the one that talks
 def _tell(out):
     if _first(): print(f"run: {out}")
@@ -145,65 +150,39 @@ def _settings(a):
     keys = 'method data encoder epochs bs seed size crop test_size upscale n n_test split lr bf16 threads device accumulate every keep'.split()
     return dict(report=a.report, bar=sys.stdout.isatty(), **{k:getattr(a, k) for k in keys}, **more)
 
-def _train(a):
-    from ssl_recipes.app.run import train
-    _tell(train(a.out, **_settings(a)))
+def _changes(a):
+    "The words of `resume` and `extend` as keyword arguments"
+    return dict(report=a.report, bar=sys.stdout.isatty(), every=a.every, keep=a.keep, threads=a.threads)
 
-def _start_from(a):
-    from ssl_recipes.app.run import start_from
-    _tell(start_from(a.source, a.out, **_settings(a)))
-
-def _changes(a): return dict(report=a.report, bar=sys.stdout.isatty(), every=a.every, keep=a.keep, threads=a.threads)
-
-def _resume(a):
-    from ssl_recipes.app.run import resume
-    _tell(resume(a.run, **_changes(a)))
-
-def _extend(a):
-    from ssl_recipes.app.run import extend
-    _tell(extend(a.run, a.epochs, **_changes(a)))
+def _train(a): _tell(_heavy('app.run').train(a.out, **_settings(a)))
+def _start_from(a): _tell(_heavy('app.run').start_from(a.source, a.out, **_settings(a)))
+def _resume(a): _tell(_heavy('app.run').resume(a.run, **_changes(a)))
+def _extend(a): _tell(_heavy('app.run').extend(a.run, a.epochs, **_changes(a)))
 
 # %% ../../nbs/11_app/40_cli.ipynb #b83ea79f
-def _eval(a):
-    from ssl_recipes.app.run import evaluate
-    evaluate(a.run, a.supervised)
-
-def _embed(a):
-    from ssl_recipes.app.export import embed
-    embed(a.run, a.to, a.data, a.force)
-
-def _export(a):
-    from ssl_recipes.app.export import export
-    export(a.run, a.to, a.force)
-
-def _list(a):
-    from ssl_recipes.app.methods import catalogue
-    print(catalogue())
-
-def _bench(a):
-    from ssl_recipes.app.bench import bench
-    bench(a.data, a.encoder, a.bs, a.threads)
+def _eval(a): _heavy('app.run').evaluate(a.run, a.supervised)
+def _embed(a): _heavy('app.export').embed(a.run, a.to, a.data, a.force)
+def _export(a): _heavy('app.export').export(a.run, a.to, a.force)
+def _bench(a): _heavy('app.bench').bench(a.data, a.encoder, a.bs, a.threads)
+def _list(a): print(catalogue())
 
 # %% ../../nbs/11_app/40_cli.ipynb #b5ddaf23
 def _lab_run(a):
-    from ssl_recipes.app import lab,leaderboard
+    lab = _heavy('app.lab')
     kw = {k:getattr(a, k) for k in ('epochs','n','n_test','bs','encoder','split') if getattr(a, k) is not None}
     kw |= {k:dict(v) for k,v in (('set',a.set),('views',a.view)) if v}
     how = dict(to=a.to, jobs=a.jobs)
-    if a.what=='leaderboard': return _lab_table(leaderboard.leaderboard(a.data or ('digits','cifar10'), a.seeds, threads=a.threads or 1, **how, **kw), a.to)
+    if a.what=='leaderboard': return _lab_table(_heavy('app.leaderboard').leaderboard(a.data or ('digits','cifar10'), a.seeds, threads=a.threads or 1, **how, **kw), a.to)
     exps = [e for d in a.data or ['digits'] for e in lab.grid(seeds=a.seeds, method=a.what, data=d, **kw)]
     return _lab_table(lab.sweep(exps, threads=a.threads, **how), a.to)
 
 def _lab_table(rows, to):
-    from ssl_recipes.app import lab
     for d in dict.fromkeys(r['exp']['data'] for r in rows):
         here = [r for r in rows if r['exp']['data']==d]
-        print(f"{d}, {here[0]['exp']['split']}\n{lab.table(here, choosing=True, to=to)}\n")
+        print(f"{d}, {here[0]['exp']['split']}\n{_heavy('app.lab').as_markdown(here, choosing=True, to=to)}\n")
 
 def _lab_show(a):
-    from pathlib import Path
-    from ssl_recipes.app.experiment import label
-    from ssl_recipes.app.rows import read_rows
+    read_rows = _heavy('app.rows').read_rows
     at = Path(a.to)/f'{a.study}.jsonl' if a.study else Path(a.to)
     rows = read_rows(at, **(dict(data=a.data) if a.data else {}))
     if not rows: raise BadInput(f"no rows in '{at}': possible: {', '.join(sorted(o.stem for o in Path(a.to).glob('*.jsonl') if read_rows(o))) or 'ssl_recipes lab run ...'}")
@@ -211,9 +190,9 @@ def _lab_show(a):
     print(*(f"{r['key']}  {label(r['exp'])}; {r['exp']['data']}, seed {r['exp'].get('seed', '-')}" for r in rows), sep='\n')
 
 def _lab_verify(a):
-    from ssl_recipes.app.lab import find,verify
-    rows = [find(k, a.to) for k in a.keys] # all are there, before the first is run
-    return int(not all([verify(r, a.to, a.threads)['ok'] for r in rows]))
+    lab = _heavy('app.lab')
+    rows = [lab.find(k, a.to) for k in a.keys] # all are there, before the first is run
+    return int(not all([lab.verify(r, a.to, a.threads)['ok'] for r in rows]))
 
 # %% ../../nbs/11_app/40_cli.ipynb #d77a5d18
 @contextlib.contextmanager
@@ -229,11 +208,8 @@ def _run(args):
     "Parse and call"
     a = parser().parse_args(args)
     if (getattr(a, 'processes', None) or 1)>1 and 'WORLD_SIZE' not in os.environ:
-        from ssl_recipes.core.distrib import launch
-        return launch(a.processes, 'ssl_recipes.app.cli', *(sys.argv[1:] if args is None else args))
-    if a.version:
-        from ssl_recipes import __version__
-        print(f'ssl_recipes {__version__}')
+        return _heavy('core.distrib').launch(a.processes, 'ssl_recipes.app.cli', *(sys.argv[1:] if args is None else args))
+    if a.version: print(f'ssl_recipes {__version__}')
     elif a.command is None: parser().print_help()
     else: return a.f(a) or 0
     return 0

@@ -7,11 +7,15 @@ __all__ = ['free_file', 'embed', 'export']
 
 # %% ../../nbs/11_app/15_export.ipynb #3a745a55
 import json
+import numpy as np,pyarrow as pa,pyarrow.parquet as pq,torch
 from pathlib import Path
-from ..core.base import BadInput,atomic_path
 from .build import load_data
 from .folder import Run,open_run
 from .settings import DATA,kind
+from ..core.base import BadInput,atomic_path
+from ..core.data import from_folder
+from ..core.nets import load_encoder,save_encoder
+from ..evaluation.features import features
 
 # %% ../../nbs/11_app/15_export.ipynb #be2e9f47
 def free_file(
@@ -34,7 +38,6 @@ def rows_of(
 )->list: # `(split, names, ImageSet)` for each part
     "The images to embed, part by part, each with a name"
     if data is not None and kind(data)=='folder':
-        from ssl_recipes.core.data import from_folder
         ds = from_folder(data, sz=run.cfg['size'])
         if ds.skipped: log(f"skipped {len(ds.skipped)} unreadable file{'s'*(len(ds.skipped)>1)}")
         parts = [('all', ds)]
@@ -62,8 +65,6 @@ def embed(
     log=print, # Told line by line what happens
 )->Path: # The file
     "Write the features of images, a row each with its file name"
-    import numpy as np
-    from ssl_recipes.evaluation.features import features
     to = free_file(to, ('.parquet','.npy'), force)
     if to.suffix=='.npy': free_file(to.with_suffix('.json'), ('.json',), force)
     run = open_run(path)
@@ -79,13 +80,11 @@ def embed(
 
 def _parquet(to, feats, col):
     "One table: names, labels and a fixed-size list of float32"
-    import pyarrow as pa,pyarrow.parquet as pq
     vecs = pa.FixedSizeListArray.from_arrays(pa.array(feats.reshape(-1)), feats.shape[1])
     with atomic_path(to) as tmp: pq.write_table(pa.table({**col, 'features':vecs}), tmp)
 
 def _npy(to, feats, col):
     "The matrix, and a JSON file beside it with a list for each column"
-    import numpy as np
     with atomic_path(to.with_suffix('.json')) as tmp: tmp.write_text(json.dumps(col))
     with atomic_path(to) as tmp: np.save(tmp, feats)
 
@@ -97,8 +96,6 @@ def export(
     log=print, # Told line by line what happens
 )->Path: # The file
     "Write the trained encoder as a timm state dict, and check that it comes back equal"
-    import torch
-    from ssl_recipes.core.nets import load_encoder,save_encoder
     to = free_file(to, ('.safetensors',), force)
     run = open_run(path)
     save_encoder(run.encoder, to, extra=dict(trained={k:run.cfg[k] for k in ('method','data','epochs','seed')}))

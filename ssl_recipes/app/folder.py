@@ -8,6 +8,7 @@ __all__ = []
 # %% ../../nbs/11_app/08_folder.ipynb #35abbd1c
 import importlib,json,os,platform,time
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError,version
 from pathlib import Path
 from .build import load_data,make_learner,settle
 from .settings import MAIN
@@ -50,7 +51,6 @@ def write_json(
 def versions(
 )->dict: # Package -> version
     "What this run was made with"
-    from importlib.metadata import version,PackageNotFoundError
     res = dict(python=platform.python_version())
     for o in 'ssl_recipes torch torchvision fastai timm numpy scikit-learn'.split():
         try: res[o] = version(o)
@@ -85,8 +85,10 @@ class Stopwatch:
     def __call__(self): return self.before+(time.perf_counter()-self.t if self.t else 0.)
 
 # %% ../../nbs/11_app/08_folder.ipynb #a4d43384
-def _how_to_go_on(out):
-    "Which command continues the run, and from where"
+def how_to_go_on(
+    out, # Folder of a run
+)->str: # Half a sentence
+    "Which command continues a run that did not finish, and from where"
     try: return f"; 'ssl_recipes resume {out}' goes on from step {read_meta(latest(out))['step']}"
     except BadInput: return '; there is no checkpoint to go on from'
 
@@ -123,7 +125,7 @@ def open_run(
     "Open a run folder, or say in one line what is wrong with it"
     path,cfg = Path(path),read_config(path)
     e = path/FILES['encoder']
-    if not e.exists(): raise BadInput(f"'{path}' holds no {e.name}: its training did not finish{_how_to_go_on(path)}")
+    if not e.exists(): raise BadInput(f"'{path}' holds no {e.name}: its training did not finish{how_to_go_on(path)}")
     return Run(path, cfg, load_encoder(e))
 
 # %% ../../nbs/11_app/08_folder.ipynb #87bd6ecd

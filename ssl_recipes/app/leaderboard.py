@@ -8,12 +8,13 @@ __all__ = ['cost_ratio', 'entries', 'leaderboard', 'family']
 # %% ../../nbs/11_app/36_leaderboard.ipynb #6ff4351d
 import importlib,json,tempfile,time
 from pathlib import Path
+from .build import load_data,make_learner,settle
 from .code import code_version
 from .experiment import TRIVIAL,experiment,key,label
-from .lab import grid,nested,sweep,table
-from .rows import append_line,in_child,in_float32,read_rows,roots_of,settings_of,supervised_of,trains_alike
 from .folder import write_json
+from .lab import as_markdown,grid,nested,sweep
 from .methods import method,methods
+from .rows import append_line,in_child,in_float32,read_rows,roots_of,settings_of,supervised_of,trains_alike
 from .settings import config
 
 # %% ../../nbs/11_app/36_leaderboard.ipynb #d8987caa
@@ -39,12 +40,11 @@ def cost_ratio(
 
 def _cost_here(exp, at, threads):
     "The least time of each of two trainings that take turns, relative to each other"
-    from ssl_recipes.app.build import by_size,load_data,make_learner,settle
     ref,rounds = exp.pop('ref'),exp.pop('rounds')
     def learner(e):
         cfg = config(**settings_of(in_float32(e)), **({} if e['method'] in TRIVIAL else dict(method=e['method'])), threads=threads)
         train,_ = load_data(cfg)
-        cfg = by_size(settle(cfg, len(train)), len(train))
+        cfg = settle(cfg, len(train))
         train = train.subset(range(min(len(train), 4*cfg['bs'])))
         return (supervised_of if e['method'] in TRIVIAL else make_learner)(cfg, train),len(train)//cfg['bs']*cfg['bs']
     pair,least = [learner(exp),learner(ref)],[float('inf')]*2
@@ -106,4 +106,4 @@ def family(
     nets = {r['exp']['encoder'] for r in rows if r['method'] in names}
     rows = [r for r in rows if r['method'] in names or (r['method'] in TRIVIAL and r['exp'].get('encoder') in {None,*nets})]
     if not nets: return f"No row of {', '.join(names)} has been measured on {data}."
-    return table(rows, metrics, to=to)
+    return as_markdown(rows, metrics, to=to)

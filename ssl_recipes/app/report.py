@@ -7,12 +7,20 @@ __all__ = ['lines', 'curves', 'views_picture', 'flat_map', 'map_plot', 'html_tab
            'report']
 
 # %% ../../nbs/11_app/20_report.ipynb #856d9f89
-import base64,html,io,math,re,zlib
+import base64,html,io,math,re,shlex,zlib
+import matplotlib,torch
 from pathlib import Path
+from PIL import Image
+from matplotlib.figure import Figure
+from sklearn.manifold import TSNE
 from .build import make_views
 from .folder import FILES,Run,judgement
 from .settings import DATA,MAIN,kind
 from ..core.base import atomic_path
+from ..evaluation.baselines import PROTOCOL
+from ..evaluation.features import features
+from ..evaluation.knn import neighbours
+from ..evaluation.rank import spectrum
 
 # %% ../../nbs/11_app/20_report.ipynb #978b7082
 def mosaic(
@@ -22,7 +30,6 @@ def mosaic(
     gap:int=6, # Space between tiles, pixels
 )->str: # A PNG as `data:` address
     "Tiles in rows, on white"
-    from PIL import Image
     n,side = max(map(len, rows)),sz+gap
     page = Image.new('RGB', (n*side+gap, len(rows)*side+gap), 'white')
     for i,row in enumerate(rows):
@@ -49,7 +56,6 @@ def figure(
     h:float=2.6, # Height, inches
 ): # `(figure, axes)` without `pyplot`
     "An empty plot in the style of the page"
-    from matplotlib.figure import Figure
     fig = Figure(figsize=(w,h), layout='constrained')
     ax = fig.add_subplot()
     ax.spines[['top','right']].set_visible(False)
@@ -62,7 +68,6 @@ def svg(
     alt:str, # What is to be seen, for who cannot see it
 )->str: # HTML
     "The figure as SVG that fills the width it is given"
-    import matplotlib
     b = io.StringIO()
     with matplotlib.rc_context({'svg.fonttype':'none', 'svg.hashsalt':alt, 'font.family':'sans-serif'}):
         fig.savefig(b, format='svg', metadata=dict(Date=None, Creator=None, Format=None, Type=None))
@@ -117,7 +122,6 @@ def views_picture(
     n:int=8, # Number of images
 )->str: # HTML, empty if the method makes its views by itself
     "A few images and their views in the first two epochs; columns are images"
-    import torch
     views = make_views(cfg)
     if views is None: return ''
     idx = torch.arange(min(n, len(data)))*(len(data)//min(n, len(data)))
@@ -134,7 +138,6 @@ def spectrum_plot(
     start, # Features of the random encoder, same shape
 )->str: # HTML
     "Singular values of the centred features, largest = 1, before and after training"
-    from ssl_recipes.evaluation.rank import spectrum
     def one(f):
         s = spectrum(f, centre=True)
         s = (s/s[0].clamp_min(1e-12))[:min(len(f)-1, f.shape[1])].clamp_min(1e-8)
@@ -142,15 +145,13 @@ def spectrum_plot(
     both = {'trained':one(feats), 'random encoder':one(start)}
     return lines(both, 'number of the singular value', 'singular value, largest = 1', yscale='log')
 
-def neighbours(
+def nearest(
     feats, # Features of the training images `(n,d)`
     held_feats, # Features of the held-out images
     n:int=8, # Queries
     k:int=6, # Neighbours of each
 )->tuple: # Query positions `(n,)` in the held-out set and neighbour positions `(n,k)` in the training set
     "For a few held-out images the training images with the most similar features (cosine)"
-    import torch
-    from ssl_recipes.evaluation.knn import neighbours
     n = min(n, len(held_feats))
     q = torch.arange(n)*(len(held_feats)//n)
     return q,neighbours(feats, held_feats[q], k)[1]
@@ -178,14 +179,12 @@ def flat_map(
     feats, # Features `(n,d)`
 )->tuple: # Name of the method, positions in the set `(m,)`, coordinates `(m,2)`
     "Features in the plane: principal components of few images, t-SNE of many"
-    import torch
     idx = torch.arange(len(feats))[::math.ceil(len(feats)/1000)]
     x = (feats[idx]-feats[idx].mean(0)).float()
     if len(x)<50:
         u,s,_ = torch.linalg.svd(x, full_matrices=False)
         xy = torch.nn.functional.pad((u*s)[:,:2], (0, max(0, 2-min(x.shape))))
         return 'principal components',idx,xy
-    from sklearn.manifold import TSNE
     x = torch.nn.functional.normalize(x, dim=1)
     xy = TSNE(perplexity=min(30, len(x)/4), init='pca', random_state=0, n_jobs=1, max_iter=600).fit_transform(x.numpy())
     return 't-SNE',idx,torch.from_numpy(xy)
@@ -197,7 +196,6 @@ def map_plot(
     classes:list|None=None, # Names of the classes
 )->str: # HTML
     "Points in the plane, coloured by class where there are up to 20 classes"
-    import matplotlib
     fig,ax = figure(4.6, 4.)
     dot = dict(s=min(40, max(7, 4000/len(xy))), linewidths=0, alpha=0.8)
     ax.set(xticks=[], yticks=[]); ax.grid(False); ax.spines[:].set_visible(False)
@@ -228,7 +226,6 @@ def command(
     cfg:dict, # Of a run
 )->str: # One line for a terminal
     "The command that makes the run again: what differs from the defaults"
-    import shlex
     base = MAIN | DATA[kind(cfg['data'])]
     words = ['ssl_recipes', *(['start-from', cfg['started_from']] if cfg.get('started_from') else ['train']), cfg['method']]
     cfg = cfg | dict(device=cfg.get('device', 'cpu').split(':')[0])
@@ -332,8 +329,6 @@ def sections_of(
     rows:list, # Judgement
 )->list: # `(title, text, HTML)`
     "All sections of the page"
-    from ssl_recipes.evaluation.baselines import PROTOCOL
-    from ssl_recipes.evaluation.features import features
     look = lambda enc,d: features(enc, d, sz=enc.sz)
     a,b,start = look(run.encoder, train),look(run.encoder, held),look(run.start(), held)
     (how,idx,xy),known = flat_map(b),held.labels is not None
@@ -345,7 +340,7 @@ def sections_of(
                  + ' Blue frame: same class; orange: another.'*known,
         map    = f'The representations of {len(idx)} held-out images in the plane ({how})'
                  + ', coloured by class; training knew no class'*known + '.')
-    near = neighbours_picture(train, held, *neighbours(a, b), sz=max(64, min(96, run.cfg['size'])))
+    near = neighbours_picture(train, held, *nearest(a, b), sz=max(64, min(96, run.cfg['size'])))
     flat = map_plot(xy, held.labels[idx] if known else None, held.classes)
     plots = ''.join(f'<div>{o}</div>' for o in curves(run.read('metrics')))
     return [('Judgement', texts['judged'], judgement_table(rows)),

@@ -8,15 +8,26 @@ __all__ = ['SHOTS', 'BLOCKS', 'FEW', 'JUDGED', 'trained', 'measure', 'code_of_ex
 
 # %% ../../nbs/11_app/33_rows.ipynb #4e0b7777
 import importlib,json,os,platform,shutil,subprocess,sys,time,warnings
+import torch
 from contextlib import redirect_stdout
 from functools import lru_cache
 from pathlib import Path
-from ..core.base import BadInput,seeded
+from filelock import FileLock
+from timm.models import VisionTransformer
+from .build import load_data,make_encoder,make_learner,settle
 from .code import ROOT,code_version,sha
 from .experiment import TRIVIAL,experiment,in_words,key
-from .folder import open_run,write_json
+from .folder import FILES,open_run,versions,write_json
 from .methods import methods
+from .run import resume,train
 from .settings import config
+from ..core.base import BadInput,seeded
+from ..core.checkpoint import checkpoints,latest,read_meta
+from ..core.data import loaders
+from ..core.nets import save_encoder
+from ..core.proofs import traced
+from ..evaluation.baselines import PROTOCOL,judge,light_views,supervised_learner
+from ..evaluation.finetune import partial_acc
 
 # %% ../../nbs/11_app/33_rows.ipynb #0930ebb7
 def roots_of(
@@ -43,7 +54,6 @@ def _held_mb(field):
 class Memory:
     "The most memory that is held beyond what was held at the start, MB: of the GPU if there is one, else of the process (Linux)"
     def __init__(self):
-        import torch
         self.cuda = torch.cuda if torch.cuda.is_available() else None
         if self.cuda: self.cuda.reset_peak_memory_stats()
         try:
@@ -70,9 +80,6 @@ def in_float32(
 # %% ../../nbs/11_app/33_rows.ipynb #9a666f6b
 def _supervised(exp, at, threads=None, log=print):
     "Train the same network with labels; leaves `config.json`, `encoder.safetensors` and the accuracy of its own head"
-    from ssl_recipes.app.build import load_data,settle
-    from ssl_recipes.app.folder import FILES
-    from ssl_recipes.core.nets import save_encoder
     cfg = config(**settings_of(exp), threads=threads)
     train,held = load_data(cfg, log)
     cfg = settle(cfg, len(train), log)
@@ -88,9 +95,6 @@ def supervised_of(
     train, # `ImageSet` with labels
 ): # A `Learner`
     "The learner of the supervised row"
-    from ssl_recipes.app.build import make_encoder
-    from ssl_recipes.core.data import loaders
-    from ssl_recipes.evaluation.baselines import light_views,supervised_learner
     enc = make_encoder(cfg, train).to(cfg['device'])
     dls = loaders(train, cfg['bs'], seed=cfg['seed'], device=cfg['device'])
     views = light_views(cfg['crop'] or enc.sz, seed=cfg['seed'])
@@ -98,8 +102,6 @@ def supervised_of(
 
 def _method(exp, at, threads=None, log=print):
     "Train a method, or go on where it was interrupted"
-    from ssl_recipes.app.run import resume,train
-    from ssl_recipes.core.checkpoint import checkpoints,latest,read_meta
     begun = (at/'checkpoints').is_dir() and checkpoints(at)
     if at.exists() and not begun: shutil.rmtree(at) # it did not get as far as its first checkpoint
     more = dict(threads=threads, report=False, bar=False, log=log)
@@ -113,7 +115,6 @@ def _method(exp, at, threads=None, log=print):
 # %% ../../nbs/11_app/33_rows.ipynb #5676005d
 def _train_here(exp, at, threads):
     "Train an experiment in this process; what it cost goes to `cost.json`"
-    import torch
     for m in ('ssl_recipes.core.checkpoint','ssl_recipes.evaluation.baselines',methods().get(exp['method'], {}).get('module')):
         if m: importlib.import_module(m) # loading libraries is no part of the cost
     if threads: torch.set_num_threads(threads)
@@ -135,7 +136,6 @@ def in_child(
     "Do `job`, a function of `app` (`do`) for an experiment (`exp`), in a process of its own, with a log in the folder `at`; an error there is an error here"
     at.mkdir(parents=True, exist_ok=True)
     if here:
-        import torch
         before = torch.get_num_threads()
         torch.set_num_threads(threads or before)
         try:
@@ -164,7 +164,6 @@ def trained(
 
 def _ensure(exp, threads=None, here=False):
     "The folder of an experiment that has been trained"
-    from filelock import FileLock
     at = folder_of(exp)
     at.parent.mkdir(parents=True, exist_ok=True)
     if (at/'done.json').exists(): return at
@@ -192,10 +191,6 @@ def measure(
     at:Path, # Its folder
 )->dict: # knn, linear, shot_1, shot_10 and, of a vision transformer, partial, in [0,1]; rankme, spread, d, n
     "Judge an experiment with labels, few labels and without"
-    from timm.models import VisionTransformer
-    from ssl_recipes.app.build import load_data,make_encoder
-    from ssl_recipes.evaluation.baselines import judge
-    from ssl_recipes.evaluation.finetune import partial_acc
     cfg = config(**settings_of(exp))
     train,held = load_data(cfg)
     if exp['method']=='most frequent class':
@@ -245,8 +240,6 @@ def append_line(
 
 def _row_here(exp, at, threads):
     "Train, if need be, and judge, in this process; the row goes to `row.json`"
-    from ssl_recipes.app.folder import versions
-    from ssl_recipes.evaluation.baselines import PROTOCOL
     if 'epochs' in exp and not (at/'done.json').exists(): _train_here(exp, at, threads)
     cost = json.loads((at/'cost.json').read_text()) if (at/'cost.json').exists() else {}
     num = {k:round(v, 5) if isinstance(v, float) else v for k,v in (measure(exp, at)|cost).items()}
@@ -273,15 +266,12 @@ def in_small(
 
 def _first_steps(exp):
     "Losses and the length of the encoder's weights"
-    import torch
-    from ssl_recipes.app.build import by_size,load_data,make_learner,settle
-    from ssl_recipes.core.proofs import traced
     quiet,threads = lambda *_: None,torch.get_num_threads()
     cfg = config(**settings_of(in_float32(exp)), **({} if exp['method'] in TRIVIAL else dict(method=exp['method'])), threads=1, device='cpu')
     try:
         train,_ = load_data(cfg, quiet)
         cfg = settle(cfg, len(train), quiet)
-        make = (lambda: supervised_of(cfg, train)) if exp['method'] in TRIVIAL else lambda: make_learner(by_size(cfg, len(train), quiet), train)
+        make = (lambda: supervised_of(cfg, train)) if exp['method'] in TRIVIAL else lambda: make_learner(cfg, train)
         t = traced(make, len(train)//cfg['bs'], torch.float64)
     finally: torch.set_num_threads(threads)
     return t['losses'].tolist()+[sum(v.double().norm().item() for k,v in t['state'].items() if k.startswith('encoder.'))]
@@ -355,7 +345,6 @@ def run(
     log=print, # Told in a line what happens
 )->dict: # The row
     "The row of an experiment: looked up if this configuration was measured by this code or by one with the same fingerprint, else measured"
-    from filelock import FileLock
     at = folder_of(exp)
     at.parent.mkdir(parents=True, exist_ok=True)
     fn = Path(to)/f'{study}.jsonl'

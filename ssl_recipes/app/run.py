@@ -7,9 +7,11 @@ __all__ = ['train', 'finish', 'evaluate', 'resume', 'extend', 'start_from']
 
 # %% ../../nbs/11_app/10_run.ipynb #439c90a3
 import json,os,time
+from contextlib import nullcontext
 from pathlib import Path
-from .build import by_size,load_data,make_learner,settle
-from .folder import CHECKPOINTS,FILES,Stopwatch,_how_to_go_on,free_folder,judgement,open_run,read_config,versions,write_json
+from fastai.callback.core import Callback
+from .build import load_data,make_learner,settle
+from .folder import CHECKPOINTS,FILES,Stopwatch,free_folder,how_to_go_on,judgement,open_run,read_config,versions,write_json
 from .report import report
 from .settings import check_arguments,config
 from ..core import checkpoint as C
@@ -17,7 +19,7 @@ from ..core.base import BadInput,atomic_path,keep_memory,seeded
 from ..core.checkpoint import Checkpoints,read_meta,read_weights
 from ..core.distrib import alone,distributed,join_processes,on_main,rank,same_everywhere
 from ..core.nets import encoder,encoder_meta,save_encoder
-from ..core.train import LogJSON
+from ..core.watch import LogJSON
 from ..evaluation.baselines import PROTOCOL,table
 
 # %% ../../nbs/11_app/10_run.ipynb #e0f9b0ad
@@ -45,7 +47,7 @@ def prepare(
     if not first: train,held = load_data(cfg, log)
     if (was := cfg.get('n_train', len(train)))!=len(train):
         raise BadInput(f"the images of '{out}' have changed: {was} to train on then, {len(train)} now; bring them back, or begin a new run with start-from")
-    cfg = by_size(settle(cfg, len(train), log), len(train), log)
+    cfg = settle(cfg, len(train), log)
     keep_memory()
     cbs = [LogJSON(out/FILES['metrics'])]
     if cfg['every']: cbs.append(Checkpoints(out/CHECKPOINTS, cfg['every'], cfg['keep'], lambda: dict(seconds=watch(), encoder=cfg['encoder'])))
@@ -100,7 +102,6 @@ def tell(
     log=print, # Told about ten lines
 )->None:
     "Report on the training in lines, where a progress bar cannot be shown"
-    from fastai.callback.core import Callback
     def say(cb):
         e,probe = learn.clock.data_epoch,getattr(learn, 'online_probe', None)
         n = e+learn.n_epoch-learn.epoch-1
@@ -111,14 +112,13 @@ def tell(
 
 def _fit(learn, cfg, out, bar, fit, watch):
     "Train, and save the encoder even when interrupted"
-    from contextlib import nullcontext
     save = lambda: rank() or save_encoder(learn.model.encoder, out/FILES['encoder'], extra=dict(step=learn.step))
     watch.start()
     try:
         with seeded(cfg['seed']), nullcontext() if bar else learn.no_bar(), learn.no_logging(), distributed(learn): fit(learn)
     except KeyboardInterrupt:
         save()
-        raise KeyboardInterrupt(f"the encoder after {learn.step} of {learn.n_steps} steps is in {out}{_how_to_go_on(out)}") from None
+        raise KeyboardInterrupt(f"the encoder after {learn.step} of {learn.n_steps} steps is in {out}{how_to_go_on(out)}") from None
     save()
 
 # %% ../../nbs/11_app/10_run.ipynb #034a919a

@@ -15,7 +15,8 @@ from fastai.learner import Learner
 from ..core.distrib import gather
 from ..core.nets import projector
 from ..core.optim import LARS
-from ..core.train import scale_lr,ssl_learner
+from ..core.schedules import scale_lr
+from ..core.train import ssl_learner
 from ..core.views import byol_views
 
 # %% ../../nbs/04_cca/10_barlow_twins.ipynb #caf3573f

@@ -18,7 +18,8 @@ from ..core.distrib import gather,rank
 from ..core.nets import Prototypes,by_size,projector
 from ..core.optim import LARS
 from ..core.queue import Queue
-from ..core.train import FreezeFirst,scale_lr,ssl_learner
+from ..core.schedules import scale_lr
+from ..core.train import FreezeFirst,ssl_learner
 from ..core.views import ColorJitter,GaussianBlur,Grayscale,Views,multi_crop
 
 # %% ../../nbs/04_cca/40_swav.ipynb #520ad2f7

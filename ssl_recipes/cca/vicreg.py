@@ -16,7 +16,8 @@ from fastai.learner import Learner
 from ..core.distrib import gather
 from ..core.nets import projector
 from ..core.optim import LARS
-from ..core.train import scale_lr,ssl_learner
+from ..core.schedules import scale_lr
+from ..core.train import ssl_learner
 from ..core.views import ColorJitter,GaussianBlur,Grayscale,Pipeline,RandomResizedCrop,Solarize,Views
 
 # %% ../../nbs/04_cca/20_vicreg.ipynb #513c2b9f

@@ -19,7 +19,8 @@ from fastai.learner import Learner
 from ..core.base import BadInput
 from ..core.distrib import all_mean,gather
 from ..core.nets import projector
-from ..core.train import scale_lr,ssl_learner
+from ..core.schedules import scale_lr
+from ..core.train import ssl_learner
 from ..core.views import ColorJitter,Grayscale,Pipeline,RandomResizedCrop,Views,affine_views,sample_key,uniform
 
 # %% ../../nbs/02_contrastive/25_instdisc.ipynb #ea1a291c

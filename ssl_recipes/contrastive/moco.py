@@ -17,9 +17,11 @@ from fastai.learner import Learner
 
 from ..core.base import BadInput
 from ..core.distrib import all_mean,gather,rank,world_size
-from ..core.nets import Teacher,projector
+from ..core.nets import projector
 from ..core.queue import Queue
-from ..core.train import EMATeacher,scale_lr,ssl_learner
+from ..core.schedules import scale_lr
+from ..core.teacher import EMATeacher,Teacher
+from ..core.train import ssl_learner
 from ..core.views import moco_views,sample_key
 
 # %% ../../nbs/02_contrastive/30_moco.ipynb #cf6b7228

@@ -15,8 +15,10 @@ from fastai.learner import Learner
 
 from ..core.base import BadInput
 from ..core.distrib import gather
-from ..core.nets import Teacher,predictor,projector
-from ..core.train import EMATeacher,cosine,scale_lr,ssl_learner
+from ..core.nets import predictor,projector
+from ..core.schedules import cosine,scale_lr
+from ..core.teacher import EMATeacher,Teacher
+from ..core.train import ssl_learner
 from ..core.views import byol_views
 
 # %% ../../nbs/02_contrastive/40_mocov3.ipynb #a818185a

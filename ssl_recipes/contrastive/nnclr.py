@@ -17,7 +17,8 @@ from ..core.distrib import gather
 from ..core.nets import predictor,projector
 from ..core.optim import LARS
 from ..core.queue import Queue
-from ..core.train import scale_lr,ssl_learner
+from ..core.schedules import scale_lr
+from ..core.train import ssl_learner
 from ..core.views import simclr_views
 
 # %% ../../nbs/02_contrastive/50_nnclr.ipynb #2ee6f62e

@@ -15,7 +15,8 @@ from fastai.learner import Learner
 from ..core.distrib import gather
 from ..core.nets import projector
 from ..core.optim import LARS
-from ..core.train import scale_lr,ssl_learner
+from ..core.schedules import scale_lr
+from ..core.train import ssl_learner
 from ..core.views import simclr_views
 
 # %% ../../nbs/02_contrastive/10_simclr.ipynb #7ca8e629

@@ -20,8 +20,11 @@ from fastai.callback.core import Callback
 from fastai.learner import Learner
 
 from .base import BadInput,atomic_path
+from .clock import raw_model,torch_opt
 from .distrib import rank
-from .train import EMATeacher,Probe,ScheduleSteps,raw_model,torch_opt
+from .schedules import ScheduleSteps
+from .teacher import EMATeacher
+from .watch import Probe
 
 # %% ../../nbs/00_core/60_checkpoint.ipynb #2efc19aa
 FORMAT = 1 # Raised when an older version could not read what this one writes

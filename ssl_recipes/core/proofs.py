@@ -19,9 +19,11 @@ from fastai.callback.core import Callback,CancelFitException
 
 from .base import seeded
 from .checkpoint import load_checkpoint,save_checkpoint
+from .clock import raw_model,torch_opt
 from .distrib import distributed,gather,on_processes,rank
 from .nets import Encoder
-from .train import CollapseMonitor,EMATeacher,raw_model,torch_opt
+from .teacher import EMATeacher
+from .watch import CollapseMonitor
 
 # %% ../../nbs/00_core/70_proofs.ipynb #e841df09
 class Disproved(AssertionError):
@@ -305,7 +307,7 @@ def prove_teacher(
         mine,theirs = (model.get_submodule(o).state_dict() for o in (t,s))
         for k,p in model.get_submodule(t).named_parameters():
             if id(p) in trained: raise Disproved(f"teacher '{t}.{k}' is in the optimiser: weight decay and momentum move it")
-            if p.requires_grad: raise Disproved(f"teacher '{t}.{k}' takes gradients: make it with `core.nets.ema_copy`")
+            if p.requires_grad: raise Disproved(f"teacher '{t}.{k}' takes gradients: make it with `core.teacher.ema_copy`")
         k,d = _worst(mine, theirs)
         if d>0: raise Disproved(f"teacher '{t}.{k}' starts {d:.1e} away from its student '{s}.{k}'")
     rules = [_Rule(cb) for cb in cbs]

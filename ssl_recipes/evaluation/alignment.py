@@ -10,7 +10,7 @@ import math,torch
 from torch import nn,Tensor
 from torch.nn import functional as F
 from ..core.base import BadInput
-from ..core.train import effective_rank
+from ..core.watch import effective_rank
 from .features import check_feats,features
 
 # %% ../../nbs/08_evaluation/44_alignment.ipynb #b417a549

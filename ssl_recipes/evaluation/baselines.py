@@ -11,8 +11,8 @@ import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
 from ..core.base import BadInput,seeded
-from ..core.train import spread
 from ..core.views import Pipeline,RandomResizedCrop,Views
+from ..core.watch import spread
 from .features import features,pixels
 from .few_labels import few_labels
 from .knn import knn_acc

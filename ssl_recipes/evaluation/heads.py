@@ -11,7 +11,7 @@ from itertools import product
 from torch import nn,Tensor
 from torch.nn import functional as F
 from ..core.base import BadInput,one_of
-from ..core.train import cosine
+from ..core.schedules import cosine
 from .features import check_feats,check_pair,features,numbered
 from .linear import held_out_rows,standardiser
 

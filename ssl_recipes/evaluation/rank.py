@@ -8,7 +8,7 @@ __all__ = ['spectrum', 'rankme', 'show_spectrum']
 # %% ../../nbs/08_evaluation/40_rank.ipynb #3ae1dc97
 import torch
 from torch import Tensor
-from ..core.train import effective_rank
+from ..core.watch import effective_rank
 from .features import check_feats
 
 # %% ../../nbs/08_evaluation/40_rank.ipynb #e62963e3

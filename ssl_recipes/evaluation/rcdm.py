@@ -10,7 +10,7 @@ import math,torch
 from torch import nn,Tensor
 from torch.nn import functional as F
 from ..core.base import BadInput,seeded
-from ..core.train import warmup_cosine
+from ..core.schedules import warmup_cosine
 from .features import check_feats
 from .linear import standardiser
 

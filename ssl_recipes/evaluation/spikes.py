@@ -9,7 +9,7 @@ __all__ = ['GradientMonitor', 'spikes', 'show_gradients']
 import torch
 from fastai.callback.core import Callback
 from ..core.base import BadInput
-from ..core.train import raw_model
+from ..core.clock import raw_model
 
 # %% ../../nbs/08_evaluation/80_spikes.ipynb #1c766443
 def _layers(model, depth):

@@ -15,8 +15,9 @@ from fastai.learner import Learner
 from timm.models.vision_transformer import Block
 
 from ..core.base import BadInput
-from ..core.masks import MaskedViews,masked_mean,norm_patches,patchify,random_masking,sincos,unpatchify,vision_transformer,visible_tokens
-from ..core.train import scale_lr,ssl_learner
+from ..core.masks import MaskedViews,masked_mean,norm_patches,patchify,random_masking,sincos,unpatchify,visible_tokens,vision_transformer
+from ..core.schedules import scale_lr
+from ..core.train import ssl_learner
 from ..core.views import mae_views
 
 # %% ../../nbs/05_mim/10_mae.ipynb #6ef0dcbd

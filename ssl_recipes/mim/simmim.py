@@ -13,7 +13,8 @@ from fastai.learner import Learner
 
 from ..core.base import BadInput
 from ..core.masks import MaskedViews,masked_mean,masked_tokens,mean_of_patches_,patchify,vision_transformer
-from ..core.train import scale_lr,ssl_learner
+from ..core.schedules import scale_lr
+from ..core.train import ssl_learner
 from ..core.views import Views,mae_views
 
 # %% ../../nbs/05_mim/20_simmim.ipynb #1b3b695d

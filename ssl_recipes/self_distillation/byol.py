@@ -13,9 +13,11 @@ from fastcore.foundation import L
 from fastcore.meta import delegates
 from fastai.learner import Learner
 
-from ..core.nets import Teacher,predictor,projector
+from ..core.nets import predictor,projector
 from ..core.optim import LARS
-from ..core.train import EMATeacher,cosine,scale_lr,ssl_learner
+from ..core.schedules import cosine,scale_lr
+from ..core.teacher import EMATeacher,Teacher
+from ..core.train import ssl_learner
 from ..core.views import byol_views
 
 # %% ../../nbs/03_self_distillation/10_byol.ipynb #6461edc7

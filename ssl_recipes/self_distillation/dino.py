@@ -16,8 +16,10 @@ from fastai.learner import Learner
 
 from ..core import views as core_views
 from ..core.distrib import all_mean
-from ..core.nets import Teacher,by_size,dino_head
-from ..core.train import EMATeacher,FreezeFirst,ScheduleSteps,cosine,scale_lr,ssl_learner
+from ..core.nets import by_size,dino_head
+from ..core.schedules import ScheduleSteps,cosine,scale_lr
+from ..core.teacher import EMATeacher,Teacher
+from ..core.train import FreezeFirst,ssl_learner
 from ..core.views import Views,multi_crop
 
 # %% ../../nbs/03_self_distillation/30_dino.ipynb #7e091aba

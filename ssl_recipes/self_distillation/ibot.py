@@ -16,10 +16,12 @@ from fastai.learner import Learner
 
 from ..core.base import BadInput
 from ..core.masks import MaskedViews,block_masking,masked_tokens,vision_transformer
-from ..core.nets import Teacher,by_size,dino_head
-from ..core.train import EMATeacher,FreezeFirst,ScheduleSteps,cosine,scale_lr,ssl_learner
+from ..core.nets import by_size,dino_head
+from ..core.schedules import ScheduleSteps,cosine,scale_lr
+from ..core.teacher import EMATeacher,Teacher
+from ..core.train import FreezeFirst,ssl_learner
 from ..core.views import fork,sample_key,uniform
-from .dino import DINO,Center,dino_targets,dino_views
+from .dino import Center,DINO,dino_targets,dino_views
 
 # %% ../../nbs/03_self_distillation/40_ibot.ipynb #5868134f
 def patch_loss(

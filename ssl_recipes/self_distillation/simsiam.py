@@ -16,9 +16,11 @@ from fastai.learner import Learner
 from fastcore.foundation import L
 from fastcore.meta import delegates
 
+from ..core.clock import torch_opt
 from ..core.nets import predictor,projector
 from ..core.optim import param_groups
-from ..core.train import scale_lr,ssl_learner,torch_opt
+from ..core.schedules import scale_lr
+from ..core.train import ssl_learner
 from ..core.views import moco_views
 
 # %% ../../nbs/03_self_distillation/20_simsiam.ipynb #d16dc2cd
