@@ -1,16 +1,21 @@
 #!/usr/bin/env python
 "Check every notebook against the house rules (CONTRIBUTING.md), and the package against the notebooks; name the notebook and the cell"
-import ast,io,json,re,sys,tokenize
+import argparse,ast,io,json,re,tokenize
 from collections import Counter
 from pathlib import Path
-import same_cells,stamps
+import new,same_cells,stamps
+from cells import headings,load,prose_words
 
 root = Path(__file__).resolve().parent.parent
 nbs,lib = root/'nbs','ssl_recipes'
 max_lines,max_words,max_seconds = 40,120,45 # of processor time, that of processes which a page starts included: less than 30 s on two cores
 recipes = dict.fromkeys(['origins','contrastive','self_distillation','cca','mim'], 2)
 rank = {'core':0, 'evaluation':1, **recipes, 'theory':3, 'tricks':3, 'acceleration':3, 'beyond':3, 'app':4}
-exporting = {'export','exports','exporti'}
+with_methods = {*recipes,'beyond'} # sections whose `<method>_learner` is a method, as in `app.run`
+limits = dict(cells=60, words=1300) # of a page; a page on several methods may have
+family_words = 1800
+longer = Path(__file__).with_name('longer.json') # pages that were above the limits when these came, with their lengths: they may only shrink
+proofs = {'definition','processes','resume','life'}
 machine = re.compile(r'(?<![\w.~])/(?:root|home|Users|work|mnt|media)/\w+|site-packages/')
 watched = {'core.proofs': 'torch.distributed'} # which looks for calls of collectives and makes none
 problems = []
@@ -18,18 +23,6 @@ problems = []
 def report(fn, msg, cell=None):
     where = '' if cell is None else f" cell {cell['n']} ({cell.get('id') or 'no id'})"
     problems.append(f'{fn.relative_to(root)}{where}: {msg}')
-
-def load(fn):
-    "The cells of a notebook, each with its number from 1, its source as one string, and its directives"
-    cells = json.loads(fn.read_text(encoding='utf-8'))['cells']
-    for n,c in enumerate(cells, 1):
-        c['n'],c['source'] = n,''.join(c['source'])
-        lines = c['source'].splitlines()
-        head = next((i for i,l in enumerate(lines) if l.strip() and not l.startswith('#|')), len(lines)) if c['cell_type']=='code' else 0
-        c['code'] = '\n'.join(lines[head:])
-        c['dirs'] = {w[0].rstrip(':'):w[1:] for w in (l[2:].split() for l in lines[:head] if l.startswith('#|')) if w}
-        c['exports'] = bool(exporting & set(c['dirs']))
-    return cells
 
 def bare(part): return re.sub(r'^\d+[a-zA-Z0-9]*_', '', part)
 
@@ -75,18 +68,34 @@ def check_symbols(fn, c, later):
         if bad: report(fn, f"`{nm}` has no docment for: {', '.join(bad)}", c)
         if 'exporti' not in c['dirs'] and not re.search(rf'\b{nm}\b', later): report(fn, f'`{nm}` is not used in any later cell: no test, no demonstration', c)
 
-def check_imports(fn, c, section):
-    for o in ast.walk(ast.parse(c['code'])):
+def parsed(c):
+    "The code of a cell, without magics; nothing if it does not parse"
+    try: return ast.parse('\n'.join(l for l in c['code'].splitlines() if not l.lstrip().startswith(('%','!'))))
+    except SyntaxError: return ast.parse('')
+
+def ours(tree):
+    "The modules of the package that code imports, each with the section it stands in"
+    for o in ast.walk(tree):
         if not isinstance(o, (ast.Import,ast.ImportFrom)): continue
-        if isinstance(o, ast.ImportFrom) and o.names[0].name=='*': report(fn, f'exported code imports * from {o.module}', c)
-        if isinstance(o, ast.ImportFrom) and o.level: report(fn, 'a relative import: write it from the package down', c)
         mods = [o.module or ''] if isinstance(o, ast.ImportFrom) else [a.name for a in o.names]
         if isinstance(o, ast.ImportFrom) and o.module==lib: mods = [f'{lib}.{a.name}' for a in o.names]
-        for m in mods:
-            p = m.split('.')
-            if p[0]!=lib or len(p)<2 or p[1]==section or p[1].startswith('_'): continue # `_modidx`, `__version__`
-            if p[1] not in rank: report(fn, f'imports {m}: no such section', c)
-            elif rank[p[1]]>=rank[section]: report(fn, f'{section} must not import {m} (core <- evaluation <- recipes <- theory, tricks, ... <- app)', c)
+        yield from ((m,m.split('.')[1]) for m in mods if m.startswith(f'{lib}.') and not m.split('.')[1].startswith('_')) # `_modidx`, `__version__`
+
+def check_imports(fn, c, section):
+    for o in ast.walk(ast.parse(c['code'])):
+        if isinstance(o, ast.ImportFrom) and o.names[0].name=='*': report(fn, f'exported code imports * from {o.module}', c)
+        if isinstance(o, ast.ImportFrom) and o.level: report(fn, 'a relative import: write it from the package down', c)
+    for m,of in ours(ast.parse(c['code'])):
+        if of not in rank: report(fn, f'imports {m}: no such section', c)
+        elif of!=section and rank[of]>=rank[section]: report(fn, f'{section} must not import {m} (core <- evaluation <- recipes <- theory, tricks, ... <- app)', c)
+
+def check_shown(fn, c, section):
+    "What a page only shows may use `app` (core in slow cells) and recipes (core never), but nothing that comes later in the book"
+    most = 1 if section=='core' else max(2, rank.get(section, 4))
+    for m,of in ours(parsed(c)):
+        if of not in rank: report(fn, f'imports {m}: no such section', c)
+        elif of=='app' and (section!='core' or stamps.flagged(c['source'])): continue
+        elif of!=section and rank[of]>most: report(fn, f'a page of {section} shows {m}, which comes later: only app may be used before its time', c)
 
 def check_collectives(fn, c, module):
     "Processes talk to each other in one place: elsewhere a collective would carry no gradient, and nobody would notice"
@@ -99,16 +108,10 @@ def check_collectives(fn, c, module):
 
 def check_mixed(fn, c):
     "nbdev runs each cell with an import when it makes the site, and none of the cells between, so such a cell must stand alone"
-    try: tree = ast.parse(c['code'])
-    except SyntaxError: return # magics
+    tree = parsed(c)
     imports = [isinstance(o, (ast.Import,ast.ImportFrom)) for o in ast.walk(tree)]
     if any(imports) and not all(isinstance(o, (ast.Import,ast.ImportFrom)) for o in tree.body):
         report(fn, 'mixes imports with other code: the imports need a cell of their own', c)
-
-def prose_words(s):
-    "Words of a markdown cell, tables and fenced code not counted"
-    s = re.sub(r'```.*?```', '', s, flags=re.S)
-    return sum(len(l.split()) for l in s.splitlines() if not l.lstrip().startswith('|'))
 
 def check_cell(fn, c):
     if not c.get('id'): report(fn, 'has no id: run nbdev_clean', c)
@@ -121,8 +124,46 @@ def check_cell(fn, c):
     n = len(c['code'].splitlines())
     if c['exports'] and n>max_lines: report(fn, f'{n} exported lines, limit {max_lines}', c)
 
-def check_nb(fn, modules):
+def learners(cells):
+    "Names of the methods whose learner a page exports"
+    return [nm.removesuffix('_learner') for c in cells if c['exports'] for nm,o in symbols(parsed(c)) if nm.endswith('_learner') and isinstance(o, ast.FunctionDef)]
+
+def calls(cells):
+    "Names that the cells of a page which are not exported call, or hand on to be called"
+    return {o.id for c in cells if c['cell_type']=='code' and not c['exports'] for o in ast.walk(parsed(c)) if isinstance(o, ast.Name)}
+
+def check_recipe(fn, cells, methods):
+    "A page with a method proves it, says what every such page says, and sets what can be read without importing it"
+    done = calls(cells)
+    need = proofs | ({'teacher'} if any(re.search(r'\b(EMATeacher|ema_copy|Teacher)\b', c['code']) for c in cells if c['exports']) else set())
+    if 'prove' not in done and (lack := sorted(o for o in need if f'prove_{o}' not in done)): report(fn, f"does not prove {', '.join(methods)}: calls no prove_{', no prove_'.join(lack)}")
+    there = headings(cells)
+    at = [next((i for i,h in enumerate(there) if re.match(o, h)), None) for o in new.headings]
+    for o in (o for o,i in zip(new.headings, at) if i is None): report(fn, f"has no heading like '{re.sub(r'[(|].*', '', o)}...'")
+    if (found := [i for i in at if i is not None])!=sorted(found): report(fn, f"its headings stand in another order than {', '.join(new.headings)}")
+    for c in cells:
+        if not c['exports']: continue
+        for o in parsed(c).body:
+            if not (isinstance(o, ast.Assign) and getattr(o.targets[0], 'id', '')=='SETTINGS'): continue
+            try: value = ast.literal_eval(o.value)
+            except ValueError: report(fn, '`SETTINGS` is not written out: it is read without being executed', c)
+            else:
+                if not (isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())): report(fn, '`SETTINGS` is not a dictionary of dictionaries', c)
+
+def check_length(fn, cells, methods, listed):
+    "A page keeps to the limits, or to its length when these came"
+    now = dict(cells=len(cells), words=sum(prose_words(c['source']) for c in cells if c['cell_type']=='markdown'))
+    most = limits | (dict(words=family_words) if len(methods)>1 else {})
+    was = listed.get(stamps.key(fn), {})
+    for k,v in now.items():
+        if v>max(most[k], was.get(k, 0)): report(fn, f"{v} {k}, limit {max(most[k], was.get(k, 0))}{': it may only shrink' if k in was else ''}")
+    return {k:min(v, was[k]) for k,v in now.items() if k in was and v>most[k]}
+
+def check_nb(fn, modules, listed, kept):
     cells = load(fn)
+    methods = learners(cells) if bare(fn.parent.name) in with_methods else []
+    if length := check_length(fn, cells, methods, listed): kept[stamps.key(fn)] = length
+    if methods: check_recipe(fn, cells, methods)
     code = [c for c in cells if c['cell_type']=='code']
     for c in cells: check_cell(fn, c)
     for i,k in Counter(c.get('id') for c in cells).items():
@@ -131,10 +172,12 @@ def check_nb(fn, modules):
     first = cells[0]['source'] if cells else ''
     if not re.match(r'# \S.*\n\n> \S', first): report(fn, 'the first cell is not `# Title`, an empty line, `> one sentence`')
     if not code and 'skip_exec: true' not in first: report(fn, 'has no code: say `- skip_exec: true` in its first cell, so that it is not counted as a passed test')
-    exps = [c['dirs']['default_exp'][0] for c in code if c['dirs'].get('default_exp')]
+    exps = [c['dirs']['default_exp'] for c in code if c['dirs'].get('default_exp')]
     if len(exps)>1: report(fn, f'default_exp is set {len(exps)} times')
     made = [c for c in code if c['exports']]
     if made and not exps: report(fn, 'exports without a default_exp')
+    for c in code:
+        if not c['exports'] and fn.parent!=nbs: check_shown(fn, c, bare(fn.parent.name))
     if not exps: return
     path = '.'.join(bare(p) for p in fn.relative_to(nbs).with_suffix('').parts)
     if exps[0]!=path: report(fn, f'default_exp is {exps[0]}, the path says {path}')
@@ -173,15 +216,26 @@ def check_modules(modules):
     for m in spec['d']['syms']:
         if m.removeprefix(f'{lib}.') not in modules: report(root/lib/'_modidx.py', f'lists {m}, which no notebook exports')
 
+def check_template():
+    "What `make new` writes imports what there is"
+    for m,nm in new.imported():
+        at = (root/m.replace('.', '/')).with_suffix('.py')
+        if not at.exists() or not re.search(rf"'{nm}'", at.read_text().split(']', 1)[0]): report(Path(new.__file__), f'its pages import {nm} from {m}, where it is not')
+
 def main():
-    fns,modules,pages = stamps.notebooks(),{},stamps.read()
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument('--shrink', action='store_true', help=f'write into {longer.name} which pages have become shorter')
+    a = p.parse_args()
+    fns,modules,pages,listed,kept = stamps.notebooks(),{},stamps.read(),json.loads(longer.read_text()),{}
     for fn in fns:
-        check_nb(fn, modules)
+        check_nb(fn, modules, listed, kept)
         if (s := pages.get(stamps.key(fn), {}).get('fast', {}).get('seconds', 0))>max_seconds: report(fn, f'its quick cells take {s} s of processor time, limit {max_seconds}: make them smaller, or flag the long ones as slow')
         if old := stamps.stale(fn, pages): report(fn, f"outputs of {' and '.join(old)} cells are older than the code: run tools/run_nb.py")
     for d in sorted({p.parent for p in fns}-{nbs}): check_section(d)
     check_modules(modules)
+    check_template()
+    if a.shrink: longer.write_text('{\n'+',\n'.join(f'{json.dumps(k)}: {json.dumps(v)}' for k,v in sorted(kept.items()))+'\n}\n')
     print('\n'.join(problems+[f'{len(fns)} notebooks, {len(problems)} problems']))
-    sys.exit(bool(problems))
+    raise SystemExit(bool(problems))
 
 if __name__=='__main__': main()

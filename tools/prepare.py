@@ -2,7 +2,7 @@
 import ast,json,re
 from pathlib import Path
 
-from readme import directives
+from cells import directives
 import stamps
 
 number   = re.compile(r'^\d+[a-zA-Z0-9]*_')

@@ -2,17 +2,11 @@
 "Make README.md from nbs/index.ipynb without Quarto; with --check only say whether it is up to date"
 import argparse,base64,json,posixpath,re,sys
 from pathlib import Path
+from cells import directives
 
 root = Path(__file__).resolve().parent.parent
 nb,out,files = root/'nbs'/'index.ipynb',root/'README.md','README_files'
 note = '<!-- Made from nbs/index.ipynb by tools/readme.py: edit the notebook -->'
-
-def directives(src):
-    "The directives at the head of a cell, and the code below them"
-    lines = src.splitlines()
-    n = next((i for i,l in enumerate(lines) if not l.startswith('#|')), len(lines))
-    pairs = [l[2:].strip().partition(':') for l in lines[:n]]
-    return {k.split()[0]:v.strip() for k,_,v in pairs if k.strip()},'\n'.join(lines[n:]).strip()
 
 def localise(text):
     "Links are relative to nbs/ in the notebook and to the top in the README; each must lead to a file"

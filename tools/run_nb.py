@@ -10,15 +10,15 @@ import psutil
 from execnb.nbio import read_nb,write_nb
 from execnb.shell import CaptureShell
 from nbdev.config import get_config
-from nbdev.process import extract_directives
-import stamps
+import pictures,stamps
+from cells import directives
 
 def skipper(flags):
     "A function that is true for the cells to leave alone: the exporting cell, `eval: false`, and cells with a flag among `flags`"
     def _skip(cell):
         if cell.cell_type!='code' or 'nbdev_export(' in cell.source: return True
-        d = extract_directives(cell, remove=False)
-        if d.get('eval:', [''])[0].lower()=='false' or flags & set(d): return True
+        d,_ = directives(cell.source)
+        if d.get('eval', '').lower()=='false' or flags & set(d): return True
         cell.outputs = [] # what this cell showed last time must not outlive it when it now shows nothing
     return _skip
 
@@ -39,6 +39,7 @@ def run(fn, flags, store=True):
         now = spent()
         seconds['slow' if stamps.flagged(cell.source) else 'fast'] += now-last
         last = now
+        pictures.shrink(cell)
     try: shell.run_all(nb, exc_stop=True, preproc=skipper(flags), postproc=charge)
     except BaseException: sys.exit(shell.prettytb(fname=fn.name))
     if store: write_nb(nb, fn.name)

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nbdev.config import get_config
-from readme import directives
+from cells import directives
 
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
