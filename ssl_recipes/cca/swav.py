@@ -20,7 +20,8 @@ from ..core.optim import LARS
 from ..core.queue import Queue
 from ..core.schedules import scale_lr
 from ..core.train import FreezeFirst,ssl_learner
-from ..core.views import ColorJitter,GaussianBlur,Grayscale,Views,multi_crop
+from ..core.transforms import ColorJitter,GaussianBlur,Grayscale
+from ..core.views import Views,multi_crop
 
 # %% ../../nbs/04_cca/40_swav.ipynb #520ad2f7
 def sinkhorn(

@@ -18,7 +18,8 @@ from ..core.nets import projector
 from ..core.optim import LARS
 from ..core.schedules import scale_lr
 from ..core.train import ssl_learner
-from ..core.views import ColorJitter,GaussianBlur,Grayscale,Pipeline,RandomResizedCrop,Solarize,Views
+from ..core.transforms import ColorJitter,GaussianBlur,Grayscale,RandomResizedCrop,Solarize
+from ..core.views import Pipeline,Views
 
 # %% ../../nbs/04_cca/20_vicreg.ipynb #513c2b9f
 def _batch(z):

@@ -16,9 +16,11 @@ from fastai.learner import Learner
 
 from ..core.base import BadInput
 from ..core.distrib import gather
+from ..core.draws import sample_key
 from ..core.nets import projector
 from ..core.train import ssl_learner
-from ..core.views import ColorJitter,Grayscale,Pipeline,RandomResizedCrop,Views,sample_key
+from ..core.transforms import ColorJitter,Grayscale,RandomResizedCrop
+from ..core.views import Pipeline,Views
 
 # %% ../../nbs/04_cca/30_wmse.ipynb #a72047dd
 def whiten(

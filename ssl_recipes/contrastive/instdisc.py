@@ -18,10 +18,12 @@ from fastai.learner import Learner
 
 from ..core.base import BadInput
 from ..core.distrib import all_mean,gather
+from ..core.draws import sample_key,uniform
 from ..core.nets import projector
 from ..core.schedules import scale_lr
 from ..core.train import ssl_learner
-from ..core.views import ColorJitter,Grayscale,Pipeline,RandomResizedCrop,Views,affine_views,sample_key,uniform
+from ..core.transforms import ColorJitter,Grayscale,RandomResizedCrop
+from ..core.views import Pipeline,Views,affine_views
 
 # %% ../../nbs/02_contrastive/25_instdisc.ipynb #ea1a291c
 def _checked(v, bank, idx):

@@ -17,12 +17,13 @@ from fastai.learner import Learner
 
 from ..core.base import BadInput
 from ..core.distrib import all_mean,gather,rank,world_size
+from ..core.draws import sample_key
 from ..core.nets import projector
 from ..core.queue import Queue
 from ..core.schedules import scale_lr
 from ..core.teacher import EMATeacher,Teacher
 from ..core.train import ssl_learner
-from ..core.views import moco_views,sample_key
+from ..core.views import moco_views
 
 # %% ../../nbs/02_contrastive/30_moco.ipynb #cf6b7228
 def info_nce(

@@ -16,7 +16,7 @@ from torch import nn,Tensor
 from timm.models.vision_transformer import VisionTransformer
 
 from .base import BadInput
-from .views import sample_key,uniform
+from .draws import sample_key,uniform
 
 # %% ../../nbs/00_core/47_masks.ipynb #531556e6
 def patchify(

@@ -11,7 +11,8 @@ import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
 from ..core.base import BadInput,seeded
-from ..core.views import Pipeline,RandomResizedCrop,Views
+from ..core.transforms import RandomResizedCrop
+from ..core.views import Pipeline,Views
 from ..core.watch import spread
 from .features import features,pixels
 from .few_labels import few_labels

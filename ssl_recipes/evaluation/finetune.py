@@ -13,7 +13,8 @@ from fastai.callback.core import Callback
 from fastcore.foundation import L
 from ..core.base import BadInput,seeded
 from ..core.optim import param_groups
-from ..core.views import Pipeline,RandomResizedCrop,Views
+from ..core.transforms import RandomResizedCrop
+from ..core.views import Pipeline,Views
 from .baselines import supervised_learner
 
 # %% ../../nbs/08_evaluation/60_finetune.ipynb #9d464db0

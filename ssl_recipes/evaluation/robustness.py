@@ -10,7 +10,8 @@ import math,torch
 from torch import Tensor,nn
 from torch.nn import functional as F
 from ..core.base import BadInput,one_of
-from ..core.views import blur,contrast_,luma,sample_key,uniform
+from ..core.draws import sample_key,uniform
+from ..core.transforms import blur,contrast_,luma
 from .features import as_floats,as_images,at_side,check_feats,features,judging
 from .linear import fit_logistic,logits,standardiser
 

@@ -18,11 +18,13 @@ from fastai.learner import Learner
 from timm.models.vision_transformer import Block
 
 from ..core.base import BadInput
+from ..core.draws import sample_key,uniform
 from ..core.masks import MaskedViews,mean_of_patches_,rectangles,sincos,visible_tokens,vision_transformer
 from ..core.schedules import ScheduleSteps,cosine,scale_lr
 from ..core.teacher import EMATeacher,Teacher
 from ..core.train import ssl_learner
-from ..core.views import Pipeline,RandomResizedCrop,Views,sample_key,uniform
+from ..core.transforms import RandomResizedCrop
+from ..core.views import Pipeline,Views
 
 # %% ../../nbs/05_mim/30_ijepa.ipynb #4c2ddabf
 def ijepa_loss(

@@ -15,13 +15,14 @@ from fastai.callback.training import GradientClip
 from fastai.learner import Learner
 
 from ..core.base import BadInput
+from ..core.draws import fork,sample_key,uniform
 from ..core.masks import MaskedViews,block_masking,masked_tokens,vision_transformer
 from ..core.nets import by_size,dino_head
 from ..core.schedules import ScheduleSteps,cosine,scale_lr
 from ..core.teacher import EMATeacher,Teacher
 from ..core.train import FreezeFirst,ssl_learner
-from ..core.views import fork,sample_key,uniform
-from .dino import Center,DINO,dino_targets,dino_views
+from ..core.views import dino_views
+from .dino import Center,DINO,dino_targets
 
 # %% ../../nbs/03_self_distillation/40_ibot.ipynb #5868134f
 def patch_loss(
