@@ -77,7 +77,7 @@ def _new_run(out, cfg, log, bar, source=None):
     log = together(cfg, log)
     out,watch = on_main(lambda: free_folder(out, cfg)),Stopwatch()
     job = cfg,learn,train,held = prepare(cfg, out, watch, log)
-    if source: C.start_from(learn, source, log)
+    if source: C.take_weights(learn, source, log)
     note = cfg | dict(n_train=len(train), n_held_out=len(held), classes=train.classes,
         skipped=len(train.skipped or []), versions=versions(), started=time.strftime('%Y-%m-%d %H:%M:%S'))
     on_main(lambda: write_json(out/FILES['config'], note))
@@ -218,8 +218,8 @@ def _go_on(path, log, bar, more=0, **new):
     on_main(begin)
     log(f"{path}: goes on at step {meta['step']}, epoch {meta['batches']/meta['epoch_batches']:.4g} of {cfg['epochs']}")
     def fit(learn):
-        if cfg['epochs']>meta['epochs']: C.extend(learn, path/CHECKPOINTS, cfg['epochs']-meta['epochs'], log)
-        elif meta['batches']<cfg['epochs']*meta['epoch_batches']: C.resume(learn, path/CHECKPOINTS, cfg['epochs'])
+        if cfg['epochs']>meta['epochs']: C.extend_fit(learn, path/CHECKPOINTS, cfg['epochs']-meta['epochs'], log)
+        elif meta['batches']<cfg['epochs']*meta['epoch_batches']: C.resume_fit(learn, path/CHECKPOINTS, cfg['epochs'])
         else: C.load_checkpoint(learn, C.latest(path)) # all is trained, but the encoder was not saved or not judged
     return carry_out(job, path, fit, watch, log, bar)
 
