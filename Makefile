@@ -23,6 +23,9 @@ slow: ## as test, with the cells flagged slow
 	$(PY)nbdev_test --do_print --flags 'slow $(FLAGS)' $(if $(NB),--path $(NB))
 run: ## run NB= and store its outputs; FLAGS=slow those of the slow cells too
 	$(PY)python tools/run_nb.py --flags '$(FLAGS)' $(NB)
+book: ## make anew what is made from the facts in title cells: map, tables, coverage, landing page
+	$(PY)python tools/run_nb.py --book
+	$(PY)python tools/readme.py
 variants: ## run NB= as other machines would
 	$(PY)python tools/variants.py $(VARIANTS) $(if $(NB),--nb $(NB))
 kernel: ## run NB= in a real kernel, as JupyterLab does

@@ -1,10 +1,12 @@
 #!/usr/bin/env python
 "Check every notebook against the house rules (CONTRIBUTING.md), and the package against the notebooks; name the notebook and the cell"
-import argparse,ast,io,json,re,tokenize
+import argparse,ast,csv,io,json,re,tokenize
 from collections import Counter
 from pathlib import Path
+import yaml
 import new,same_cells,stamps
 from cells import headings,load,prose_words
+from ssl_recipes.app import facts
 
 root = Path(__file__).resolve().parent.parent
 nbs,lib = root/'nbs','ssl_recipes'
@@ -150,6 +152,20 @@ def check_recipe(fn, cells, methods):
             else:
                 if not (isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())): report(fn, '`SETTINGS` is not a dictionary of dictionaries', c)
 
+def check_facts(fn, methods, systems):
+    "What the title cell says of methods and systems can be read, belongs to what the page exports, and lacks nothing"
+    options = facts.title_cell(fn)['options']
+    try: yaml.safe_load('\n'.join(f'{k}: {v}' for k,v in options.items()))
+    except yaml.YAMLError as e: return report(fn, f"its options are no YAML (a colon within, or a sign at the start?): {str(e).splitlines()[0]}")
+    if unknown := [i for i in options.get('covers', '').split() if i not in systems]: report(fn, f"covers {', '.join(unknown)}, which nbs/12_guide/systems.csv does not list")
+    columns = facts.columns_of(fn.parent.name, nbs)
+    try: found = facts.on_page(fn, columns)
+    except facts.BadInput as e: return report(fn, str(e))
+    if lack := sorted(set(methods)-set(found)): report(fn, f"exports {', '.join(lack)} without its facts: a line `- method {lack[0]}: Name, arXiv 2002.05709` in the title cell")
+    if more := sorted(set(found)-set(methods)): report(fn, f"tells facts of {', '.join(more)}, of which it exports no learner")
+    for k,o in found.items():
+        if lack := [c for c in columns if c not in o.columns]: report(fn, f"does not say of {k} what its row in the section's table says: {', '.join(lack)}")
+
 def check_length(fn, cells, methods, listed):
     "A page keeps to the limits, or to its length when these came"
     now = dict(cells=len(cells), words=sum(prose_words(c['source']) for c in cells if c['cell_type']=='markdown'))
@@ -159,11 +175,14 @@ def check_length(fn, cells, methods, listed):
         if v>max(most[k], was.get(k, 0)): report(fn, f"{v} {k}, limit {max(most[k], was.get(k, 0))}{': it may only shrink' if k in was else ''}")
     return {k:min(v, was[k]) for k,v in now.items() if k in was and v>most[k]}
 
-def check_nb(fn, modules, listed, kept):
+def check_nb(fn, modules, listed, kept, systems):
     cells = load(fn)
     methods = learners(cells) if bare(fn.parent.name) in with_methods else []
     if length := check_length(fn, cells, methods, listed): kept[stamps.key(fn)] = length
     if methods: check_recipe(fn, cells, methods)
+    check_facts(fn, methods, systems)
+    for c in cells:
+        if new.wait in c['source']: report(fn, f"'{re.search(f'{new.wait}[^|.:]*', c['source'])[0].strip()}' still waits for its author", c)
     code = [c for c in cells if c['cell_type']=='code']
     for c in cells: check_cell(fn, c)
     for i,k in Counter(c.get('id') for c in cells).items():
@@ -199,7 +218,8 @@ def check_section(d):
         if k>1: report(d, f'{k} notebooks make the page {nm}.html')
     index = d/'index.ipynb'
     if not index.exists(): return report(d, 'has no index.ipynb')
-    text = '\n'.join(c['source'] for c in load(index))
+    cells = load(index) # a table of methods is made by a cell
+    text = '\n'.join([c['source'] for c in cells]+[''.join(o.get('data', {}).get('text/markdown', '')) for c in cells for o in c.get('outputs', [])])
     for p in pages:
         if p!=index and f'({p.name})' not in text: report(index, f'does not link {p.name}')
 
@@ -227,13 +247,16 @@ def main():
     p.add_argument('--shrink', action='store_true', help=f'write into {longer.name} which pages have become shorter')
     a = p.parse_args()
     fns,modules,pages,listed,kept = stamps.notebooks(),{},stamps.read(),json.loads(longer.read_text()),{}
+    with open(nbs/'12_guide'/'systems.csv', encoding='utf-8') as f: systems = {o['id'] for o in csv.DictReader(f)}
     for fn in fns:
-        check_nb(fn, modules, listed, kept)
+        check_nb(fn, modules, listed, kept, systems)
         if (s := pages.get(stamps.key(fn), {}).get('fast', {}).get('seconds', 0))>max_seconds: report(fn, f'its quick cells take {s} s of processor time, limit {max_seconds}: make them smaller, or flag the long ones as slow')
         if old := stamps.stale(fn, pages): report(fn, f"outputs of {' and '.join(old)} cells are older than the code: run tools/run_nb.py")
     for d in sorted({p.parent for p in fns}-{nbs}): check_section(d)
     check_modules(modules)
     check_template()
+    try: facts.facts(nbs)
+    except facts.BadInput as e: report(nbs, str(e))
     if a.shrink: longer.write_text('{\n'+',\n'.join(f'{json.dumps(k)}: {json.dumps(v)}' for k,v in sorted(kept.items()))+'\n}\n')
     print('\n'.join(problems+[f'{len(fns)} notebooks, {len(problems)} problems']))
     raise SystemExit(bool(problems))

@@ -2,8 +2,10 @@
 import ast,json,re
 from pathlib import Path
 
+import yaml
+import stamps # before the package, which it finds
 from cells import directives
-import stamps
+from ssl_recipes.app.facts import facts as known,on_page
 
 number   = re.compile(r'^\d+[a-zA-Z0-9]*_')
 nested   = re.compile(r'\[(\[`[^`\n]+`\]\([^)\s]+\))\]\([^)\s]+\)') # a link around a name that nbdev made a link to its definition
@@ -104,28 +106,30 @@ def tables(nb, names, depth):
         d['text/html'] = text
 
 def methods(cfg):
-    "Of each method that has a learner: its page, and its name there, which stands in the title of the page, alone or among others"
-    spec,found = {},{}
+    "Of each method: its page, or its place on a page of several, and its name"
+    spec,every = {},known(cfg.nbs_path)
     exec((cfg.lib_path/'_modidx.py').read_text(), spec)
-    titles = {page_name(p.relative_to(cfg.nbs_path).with_suffix('.html')):json.loads(p.read_text())['cells'][0]['source'][0].lstrip('# ').strip() for p in stamps.notebooks()}
-    for name,(url,_) in (o for syms in spec['d']['syms'].values() for o in syms.items()):
-        page,short = url.partition('#')[0],name.rpartition('.')[2].removesuffix('_learner')
-        if not name.endswith('_learner') or not re.match(r'0[1-5]_', page) or page not in titles: continue
-        parts = titles[page].split(', ')
-        said = next((o for o in parts if re.sub(r'\W', '', o).lower()==short.replace('_', '')), None)
-        if said: found[short] = (page if len(parts)==1 else url,said)
-    return found
+    urls = {name.rpartition('.')[2]:url for syms in spec['d']['syms'].values() for name,(url,_) in syms.items()}
+    on = [o.page for o in every.values()]
+    return {k:(page_name(f'{o.page}.html') if on.count(o.page)==1 else urls[f'{k}_learner'],o.name) for k,o in every.items()}
+
+def options(c):
+    "The front matter of a page without the facts, which are for us: a renderer gets the options that it knows"
+    if c['cell_type']!='raw' or not (m := re.fullmatch(r'---\n(.*)\n---\s*', ''.join(c['source']), re.S)): return
+    ours = {'title','description','order','skip_exec','output-file'}
+    c['source'] = f"---\n{yaml.dump({k:v for k,v in yaml.safe_load(m[1]).items() if k in ours})}\n---\n\n"
 
 def unwritten(folder):
     "Whether a section has no page yet but the one that says so"
     return [p.name for p in folder.glob('*.ipynb')]==['index.ipynb']
 
 def facts(src, pages, cfg, nb):
-    "What stands at the top of a page: where it can be run, how long that takes, and when its outputs were made"
+    "What stands at the top of a page: the papers of its methods, where it can be run, how long that takes, and when its outputs were made"
     if not any(c['cell_type']=='code' for c in nb['cells']): return ''
     rel = src.relative_to(cfg.config_path).as_posix()
     colab = f"[Open in Colab](https://colab.research.google.com/github/{cfg.user}/{cfg.repo}/blob/{cfg.branch}/{rel})"
-    return '::: {.page-facts}\n'+' · '.join(filter(None, [colab, stamps.told(src, pages)]))+'\n:::\n'
+    papers = [f"[{o.paper.replace('https://arxiv.org/abs/', 'arXiv ')}]({o.paper})" for o in on_page(src).values() if o.paper]
+    return '::: {.page-facts}\n'+' · '.join(filter(None, [*papers, colab, stamps.told(src, pages)]))+'\n:::\n'
 
 def percent(src):
     "Quarto takes a description of a picture for an address, in which a percent sign means something"
@@ -153,6 +157,7 @@ def prepare(root, cfg):
         nb,rel = json.loads(fn.read_text()),fn.relative_to(root)
         depth = len(rel.parents)-1
         if not nb['metadata'].get('widgets', {}).get('application/vnd.jupyter.widget-state+json', {}).get('state'): nb['metadata'].pop('widgets', None) # for which Quarto would load scripts from elsewhere
+        for c in nb['cells']: options(c)
         quiet(nb)
         tables(nb, names, depth)
         nb['cells'] = fold(below(nb['cells']))

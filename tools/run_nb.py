@@ -47,11 +47,13 @@ def run(fn, flags, store=True):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument('nbs', nargs='+', type=Path, help='notebooks, run in this order, each in a process of its own')
+    p.add_argument('nbs', nargs='*', type=Path, help='notebooks, run in this order, each in a process of its own')
     p.add_argument('--flags', default='', help="flags to run as well, separated by blanks: 'slow'")
     p.add_argument('--time', action='store_true', help='only measure the quick cells and note their seconds: notebooks and the rest of the notes stay as they are')
+    p.add_argument('--book', action='store_true', help='the pages that show what stands in the title cells of others, as far as these have changed')
     p.add_argument('--here', type=Path, help=argparse.SUPPRESS)
     a = p.parse_args()
+    if a.book: a.nbs += [fn for fn in stamps.notebooks() if stamps.reads_facts(json.loads(fn.read_text())) and 'fast' in stamps.stale(fn, stamps.read())]
     flags = set() if a.time else set(a.flags.split())
     if a.here: return a.here.write_text(json.dumps(run(a.nbs[0].resolve(), set(get_config().tst_flags.split())-flags, not a.time)))
     for fn in a.nbs:

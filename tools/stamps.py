@@ -9,6 +9,7 @@ from cells import directives
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
 from ssl_recipes.app.code import bare,code_of # as the lab hashes code
+from ssl_recipes.app.facts import pages as title_cells
 file = root/'results'/'pages.json'
 flags = set(get_config().tst_flags.split()) # cells that the default run leaves alone
 SLOW = {'slow','net'} # of them, those that run on every machine
@@ -79,6 +80,14 @@ def reached(nb):
             todo += [last, *(j for j in range(last+1, i) if nm in of[j][1] and nm not in imported)]
     return [every[i][1] for i in sorted(keep)]
 
+def reads_facts(nb):
+    "Whether a page shows what stands in the title cells of others"
+    return any('ssl_recipes.app.facts' in src for src,_ in code_cells(nb))
+
+def told_by_titles():
+    "What pages make of the title cells of all: names, options, and the sentences of sections"
+    return [json.dumps([k,o['title'],o['options'],o['says'] if k.endswith('/index') else ''], sort_keys=True) for k,o in title_cells(root/'nbs').items()]
+
 def sha(lines): return hashlib.sha256('\n'.join(lines).encode()).hexdigest()[:12]
 
 def codes(fn):
@@ -86,7 +95,8 @@ def codes(fn):
     nb = json.loads(Path(fn).read_text())
     there = list(code_cells(nb))
     def code(kind): return [code for src,k in there if k==kind for _,code in statements(src)] if kind=='fast' else reached(nb)
-    return {k:sha(code(k)) for k in ('fast','slow') if any(k==o for _,o in there)}
+    more = dict(fast=told_by_titles() if reads_facts(nb) else [], slow=[])
+    return {k:sha(code(k)+more[k]) for k in ('fast','slow') if any(k==o for _,o in there)}
 
 def read(): return json.loads(file.read_text()) if file.exists() else {}
 def key(fn): return Path(fn).resolve().relative_to(root/'nbs').with_suffix('').as_posix()
