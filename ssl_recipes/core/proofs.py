@@ -384,5 +384,7 @@ def prove_edges(
     loss = model.loss(zero, idx)
     grads = torch.autograd.grad(loss, leaves, allow_unused=True)
     if not loss.isfinite() or not all(g.isfinite().all() for g in grads if g is not None): raise Disproved(f"a row of zeros makes the loss {loss.item():.6g} or its gradient infinite or NaN: divide by a length that has a lower bound")
-    if not (bad := model.loss(_map(_first_row(torch.nan), outs), idx)).isnan(): raise Disproved(f"a row of NaN gives a loss of {bad.item():.6g}: it hides that the training has failed")
+    try: bad = model.loss(_map(_first_row(torch.nan), outs), idx)
+    except ValueError: bad = torch.tensor(torch.nan) # refused
+    if not bad.isnan(): raise Disproved(f"a row of NaN gives a loss of {bad.item():.6g}: it hides that the training has failed")
     print(f"edges: {err:.0e} of its own in half precision, a row of zeros is finite, NaN stays NaN, {len(seen.names)} parameters get a gradient")
