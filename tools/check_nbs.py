@@ -7,13 +7,14 @@ import yaml
 import new,same_cells,stamps
 from cells import headings,load,prose_words
 from ssl_recipes.app import facts
+from ssl_recipes.app.code import home,imported
 
 root = Path(__file__).resolve().parent.parent
 nbs,lib = root/'nbs','ssl_recipes'
 max_lines,max_words,max_seconds = 40,120,45 # of processor time, that of processes which a page starts included: less than 30 s on two cores
 recipes = dict.fromkeys(['origins','contrastive','self_distillation','cca','mim'], 2)
 rank = {'core':0, 'evaluation':1, **recipes, 'theory':3, 'tricks':3, 'acceleration':3, 'beyond':3, 'app':4}
-with_methods = {*recipes,'beyond'} # sections whose `<method>_learner` is a method, as in `app.run`
+with_methods = {*recipes,'beyond'} # sections whose `<method>_learner` is a method, as in `app.methods`
 limits = dict(cells=60, words=1300) # of a page; a page on several methods may have
 family_words = 1800
 longer = Path(__file__).with_name('longer.json') # pages that were above the limits when these came, with their lengths: they may only shrink
@@ -236,6 +237,18 @@ def check_modules(modules):
     for m in spec['d']['syms']:
         if m.removeprefix(f'{lib}.') not in modules: report(root/lib/'_modidx.py', f'lists {m}, which no notebook exports')
 
+def check_circles(modules):
+    "No module needs one that needs it, by whatever way; imports inside functions count, too"
+    left = {m:{o.removeprefix(f'{lib}.') for o,_ in imported(f'{lib}.{m}').values()} for m in modules if home(f'{lib}.{m}')}
+    while free := [m for m,needs in left.items() if not needs & left.keys()]:
+        for m in free: del left[m]
+    if not left: return
+    at,way = min(left),[]
+    while at not in way:
+        way.append(at)
+        at = min(left[at] & left.keys())
+    report(modules[at], f"imports go in a circle: {' -> '.join([*way[way.index(at):], at])}")
+
 def check_template():
     "What `make new` writes imports what there is"
     for m,nm in new.imported():
@@ -254,6 +267,7 @@ def main():
         if old := stamps.stale(fn, pages): report(fn, f"outputs of {' and '.join(old)} cells are older than the code: run tools/run_nb.py")
     for d in sorted({p.parent for p in fns}-{nbs}): check_section(d)
     check_modules(modules)
+    check_circles(modules)
     check_template()
     try: facts.facts(nbs)
     except facts.BadInput as e: report(nbs, str(e))

@@ -14,10 +14,12 @@ from PIL import Image
 from .methods import method,views_maker
 from .settings import BS,kind
 from ..core.base import BadInput,one_of,seeded
-from ..core.data import cifar10,digit_scenes,from_folder,loaders
+from ..core.data import loaders
 from ..core.distrib import join_processes,world_size
+from ..core.folders import cifar10,from_folder
 from ..core.nets import encoder
 from ..core.optim import LARS
+from ..core.scenes import digit_scenes
 from ..core.train import bf16_helps
 from ..core.watch import CollapseMonitor,OnlineProbe
 

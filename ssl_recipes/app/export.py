@@ -13,7 +13,7 @@ from .build import load_data
 from .folder import Run,open_run
 from .settings import DATA,kind
 from ..core.base import BadInput,atomic_path
-from ..core.data import from_folder
+from ..core.folders import from_folder
 from ..core.nets import load_encoder,save_encoder
 from ..evaluation.features import features
 
