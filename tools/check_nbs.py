@@ -183,7 +183,7 @@ def check_nb(fn, modules, listed, kept, systems):
     if methods: check_recipe(fn, cells, methods)
     check_facts(fn, methods, systems)
     for c in cells:
-        if new.wait in c['source']: report(fn, f"'{re.search(f'{new.wait}[^|.:]*', c['source'])[0].strip()}' still waits for its author", c)
+        for said in re.findall(rf'[^:|>\n]*[:|>]? ?{new.wait}[^|.:\n]*', c['source']): report(fn, f"'{said.strip()}' still waits for its author", c)
     code = [c for c in cells if c['cell_type']=='code']
     for c in cells: check_cell(fn, c)
     for i,k in Counter(c.get('id') for c in cells).items():

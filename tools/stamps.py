@@ -77,11 +77,14 @@ def reached(nb):
 
 def reads_facts(nb):
     "Whether a page shows what stands in the title cells of others"
-    return any('ssl_recipes.app.facts' in src for src,_ in code_cells(nb))
+    return any('ssl_recipes.app.facts' in src or 'default_exp app.facts' in src for src,_ in code_cells(nb))
 
-def told_by_titles():
-    "What pages make of the title cells of all: names, options, and the sentences of sections"
-    return [json.dumps([k,o['title'],o['options'],o['says'] if k.endswith('/index') else ''], sort_keys=True) for k,o in title_cells(root/'nbs').items()]
+def told_by_titles(fn):
+    "What a page makes of the title cells of all, or the index of a section of its own: names, options, and the sentences of sections"
+    k = key(fn)
+    mine = k[:-len('index')] if k.endswith('/index') else ''
+    def tells(k, o): return k.endswith('/index') or any(w=='covers' or w.startswith('method ') for w in o['options'])
+    return [json.dumps([k,o['title'],o['options'],o['says'] if k.endswith('/index') else ''], sort_keys=True) for k,o in title_cells(root/'nbs').items() if k.startswith(mine) and tells(k, o)]
 
 def sha(lines): return hashlib.sha256('\n'.join(lines).encode()).hexdigest()[:12]
 
@@ -90,7 +93,7 @@ def codes(fn):
     nb = json.loads(Path(fn).read_text())
     there = list(code_cells(nb))
     def code(kind): return [code for src,k in there if k==kind for _,code in statements(src)] if kind=='fast' else reached(nb)
-    more = dict(fast=told_by_titles() if reads_facts(nb) else [], slow=[])
+    more = dict(fast=told_by_titles(fn) if reads_facts(nb) else [], slow=[])
     return {k:sha(code(k)+more[k]) for k in ('fast','slow') if any(k==o for _,o in there)}
 
 def read(): return json.loads(file.read_text()) if file.exists() else {}
