@@ -8,7 +8,7 @@ from cells import directives
 
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
-from ssl_recipes.app.code import bare,code_of,from_us,nested # as the lab reads code
+from ssl_recipes.app.code import bare,code_of,from_us,scopes_in # as the lab reads code
 from ssl_recipes.app.facts import pages as title_cells
 file = root/'results'/'pages.json'
 flags = set(get_config().tst_flags.split()) # cells that the default run leaves alone
@@ -51,7 +51,7 @@ def names(node):
     "Global names that a statement binds, those of which it calls a method, and those that it uses"
     top = symtable.symtable(ast.unparse(Scopes().visit(node)), 'cell', 'exec')
     binds = {o.get_name() for o in top.get_symbols() if o.is_assigned() or o.is_imported()}
-    uses,roots = {o.get_name() for t in nested(top) for o in t.get_symbols() if o.is_referenced() and (t is top or o.is_global())},set()
+    uses,roots = {o.get_name() for t in scopes_in(top) for o in t.get_symbols() if o.is_referenced() and (t is top or o.is_global())},set()
     for o in ast.walk(node) if not isinstance(node, (ast.FunctionDef,ast.ClassDef)) else []:
         if isinstance(o, ast.Call) and isinstance(o.func, ast.Attribute) or isinstance(o, (ast.Attribute,ast.Subscript)) and isinstance(o.ctx, ast.Store):
             while isinstance(o, (ast.Call,ast.Attribute,ast.Subscript)): o = o.func if isinstance(o, ast.Call) else o.value

@@ -10,7 +10,7 @@ import ast
 from functools import lru_cache
 from ..core.base import BadInput
 from .code import home,imported,sha
-from .methods import methods,source_file
+from .methods import methods
 from .settings import config
 
 # %% ../../nbs/11_app/32_experiment.ipynb #218cb65d

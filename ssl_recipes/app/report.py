@@ -145,7 +145,7 @@ def spectrum_plot(
     both = {'trained':one(feats), 'random encoder':one(start)}
     return lines(both, 'number of the singular value', 'singular value, largest = 1', yscale='log')
 
-def nearest(
+def nearest_images(
     feats, # Features of the training images `(n,d)`
     held_feats, # Features of the held-out images
     n:int=8, # Queries
@@ -301,7 +301,7 @@ def page(
             f'<body><h1>{e(title)}</h1><p class=lead>{e(lead)}</p>{body}</body></html>\n')
 
 # %% ../../nbs/11_app/20_report.ipynb #cc9383f8
-def facts(
+def facts_of(
     run:Run, # An open run
     sec:float|None=None, # Seconds of training, if known
 )->str: # HTML
@@ -340,11 +340,11 @@ def sections_of(
                  + ' Blue frame: same class; orange: another.'*known,
         map    = f'The representations of {len(idx)} held-out images in the plane ({how})'
                  + ', coloured by class; training knew no class'*known + '.')
-    near = neighbours_picture(train, held, *nearest(a, b), sz=max(64, min(96, run.cfg['size'])))
+    near = neighbours_picture(train, held, *nearest_images(a, b), sz=max(64, min(96, run.cfg['size'])))
     flat = map_plot(xy, held.labels[idx] if known else None, held.classes)
     plots = ''.join(f'<div>{o}</div>' for o in curves(run.read('metrics')))
     return [('Judgement', texts['judged'], judgement_table(rows)),
-            ('What was run', '', facts(run, run.read('result').get('seconds'))),
+            ('What was run', '', facts_of(run, run.read('result').get('seconds'))),
             ('What the network saw', texts['saw'], views_picture(run.cfg, train)),
             ('How training went', '', plots and f'<div class=grid>{plots}</div>'),
             ('Spectrum', texts['rank'], f'<div class=half>{spectrum_plot(b, start)}</div>'),
