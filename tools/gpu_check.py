@@ -12,7 +12,7 @@ CELLS = ("'cuda'","'cpu'"),('.cuda()','.cpu()'),('torch.cuda.is_available()','Tr
 
 def images(n, split='train', seed=0):
     "Scenes in colours, so that each transform of the views has something to do"
-    from ssl_recipes.core.data import digit_scenes
+    from ssl_recipes.core.scenes import digit_scenes
     return digit_scenes(n, split, seed, colour='random', clutter=(0,2))
 
 def learner(name, train, dev, bf16=False, cbs=()):
@@ -130,8 +130,8 @@ def bench(dev, small, seconds):
     "Share of the roof, share of the views and memory of SimCLR with two encoders at 224 pixels; told, not judged: times belong to a machine"
     import torch
     from ssl_recipes.app.bench import loop_ratio,now
-    from ssl_recipes.app.rows import Memory
     from ssl_recipes.app.build import load_data,make_learner,settle
+    from ssl_recipes.app.rows import Memory
     from ssl_recipes.app.settings import config
     big,out = not small and torch.cuda.get_device_properties(dev).total_memory>40e9,{}
     for enc in ('small_resnet','small_vit') if small else ('resnet50','vit_small_patch16_224'):
