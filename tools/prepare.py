@@ -17,6 +17,9 @@ warning  = re.compile(r'\w*Warning\b')
 heading  = re.compile(r'^(#{1,6})(?= )(.*)$', re.M)
 fence    = re.compile(r'^ {0,3}(`{3,}|~{3,}|:{3,})([^`\n]*)$', re.M)
 rule     = re.compile(r'^ *\|?( *:?-+:? *\|)+( *:?-+:? *)?$') # the second line of a table
+partial  = re.compile(r"functools\.partial\(<class '(?:\w+\.)*(\w+)'>")
+empty    = re.compile(r':(?:NoneType|builtin_function_or_method)(?= ?=)') # what fastai says of a parameter without a type
+words    = {'encoder','predictor','mlp','rank','seen'} # functions whose names mean a part of a model or a column of a table on all pages but their own
 
 def page_name(path):
     "The name nbdev gives to a page: the file's name without its number, in lower case"
@@ -139,10 +142,23 @@ def places(nb):
     "Where a link to a name can lead on a page: the headings of its documentation"
     return {h.strip().lower() for c in nb['cells'] if documents(c) for o in c['outputs'] for _,h in heading.findall(''.join(o.get('data', {}).get('text/markdown', '')))}
 
-def relink(text, depth, site, there):
-    "Links that nbdev made of names: to the pages beside, wherever the site stands; to the class where a method has no heading of its own; and none to what has no documentation"
+def parameters(text):
+    "Names of the parameters in the signature that a text of documentation shows"
+    m = re.search(r'^(?:async )?(?:def|class) \w+\((.*?)^\)', text, re.S|re.M)
+    return set(re.findall(r'^ +\**(\w+)(?=[:=,])', m[1], re.M)) if m else set()
+
+def plain(text):
+    "Signatures as somebody would write them"
+    return partial.sub(r'partial(\1', empty.sub('', text)).replace('torch.nn.modules.module.Module', 'Module')
+
+def relink(text, depth, site, there, here=''):
+    """Links that nbdev made of names: to the pages beside, wherever the site stands; to the page itself if it has the name, too; to the class where a method has no heading of its own;
+    and none to what has no documentation, of a parameter of the function that is told of, or of a name that means something else here"""
+    own = parameters(text)
     def one(m):
-        page,place = m[2],m[3]
+        page,place,name = m[2],m[3],m[1].strip('`')
+        if place in there.get(here, ()): page = here
+        if name in own or name in words and page!=here: return m[1]
         if page in there and place not in there[page]: place = place.rpartition('.')[0]
         return f"[{m[1]}]({'../'*depth}{page}#{place})" if page not in there or place in there[page] else m[1]
     text = re.sub(rf'\[(`[^`\n]+`)\]\({re.escape(site)}/([^)#\s]+)#([^)\s]+)\)', one, text)
@@ -155,6 +171,7 @@ def prepare(root, cfg):
     at,pages,names = {page_name(p.relative_to(cfg.nbs_path)):p for p in stamps.notebooks()},stamps.read(),methods(cfg)
     for fn in sorted(root.rglob('*.ipynb')):
         nb,rel = json.loads(fn.read_text()),fn.relative_to(root)
+        here = Path(page_name(rel)).with_suffix('.html').as_posix()
         depth = len(rel.parents)-1
         if not nb['metadata'].get('widgets', {}).get('application/vnd.jupyter.widget-state+json', {}).get('state'): nb['metadata'].pop('widgets', None) # for which Quarto would load scripts from elsewhere
         for c in nb['cells']: options(c)
@@ -164,11 +181,11 @@ def prepare(root, cfg):
         levels(nb['cells'])
         for c in nb['cells']:
             src = ''.join(c['source'])
-            c['source'] = lines(nested.sub(r'\1', relink(src, depth, site, there)) if c['cell_type']=='markdown' else percent(src))
+            c['source'] = lines(nested.sub(r'\1', relink(src, depth, site, there, here)) if c['cell_type']=='markdown' else percent(src))
             for o in c.get('outputs', []):
                 if 'text' in o: o['text'] = lines(o['text'])
                 for mime,v in o.get('data', {}).items():
-                    if mime=='text/markdown': v = re.sub(r':NoneType(?= ?=)', '', relink(''.join(v), depth, site, there)) # "nothing or what it is": all that fastai says of some parameters
+                    if mime=='text/markdown': v = plain(relink(''.join(v), depth, site, there, here))
                     if mime.startswith('text/'): o['data'][mime] = lines(v)
         if (src := at.get(page_name(rel))) and (top := facts(src, pages, cfg, nb)): nb['cells'].insert(1, dict(cell_type='markdown', id='page-facts', metadata={}, source=lines(top)))
         fn.write_text(json.dumps(nb))
