@@ -17,6 +17,12 @@ katex  = re.compile(r'<(?:script|link)\b[^>]*katex[^>]*>(?:</script>)?')
 symbol = re.compile(r'\[`([^`\n]+)`\]\(([^)\s]+)\)(?=[^<]*</span>)')
 link   = re.compile(r'(\]\()([^)\s#]+?)\.ipynb(?=[)#])')
 remote = re.compile(r"""<script\b[^>]*\bsrc="https?://[^>]*></script>\s*|<script [^>]*>define\('jquery'[^<]*</script>\s*""") # Quarto loads jquery wherever a table is, for widgets that nobody has
+fonts  = re.compile(r"""@import\s*(?:url\()?["']?https?://(?:[^"')]*["')]+|[^;"']*);?""") # Bootstrap's themes load theirs from elsewhere
+line   = re.compile(r'(<span id="cb\d+-\d+")(><a [^>]*></a>)(.*)') # of code, as Pandoc writes it
+option = re.compile(r'(?<![\w-])--?[A-Za-z][\w-]*')
+date   = re.compile(r'\b\d{4}-\d\d-\d\d\b')
+output = re.compile(r'(?<=<pre)(?=><code>((?:(?!</code>).)*)</code></pre>)', re.S)
+unit   = re.compile(r' (?=(?:%|s|ms|min|MB|GB|px)\s*$)| (?=/ )|(?<= /) |(?<=^\d) (?=\w)') # in the head of a column
 
 def rename(root):
     "Give each processed notebook the name of its page, as Quarto does by the option `output-file`, which smalldocs does not read; and links to notebooks, too"
@@ -55,6 +61,23 @@ def brackets(m):
             if not re.search('<(mfrac|munder|mover|munderover|mtable|msqrt|mroot)[ >]', text[first.end():o.start()]): flat += [first,o]
     for o in sorted(flat, key=lambda o: -o.start()): text = text[:o.start()]+o[0].replace('true', 'false')+text[o.end():]
     return text
+
+def unbroken(text):
+    "A page on which options, dates, and the units in heads of tables are not broken, and each line of code knows its indentation, behind which it goes on where it is too long; what is printed in columns is marked"
+    parts,inside = re.split(r'(<[^>]+>)', text),dict.fromkeys(('main','pre','code','thead','svg','math','script','style'), 0)
+    whole = lambda m: f'<span class="whole">{m[0]}</span>'
+    for i,p in enumerate(parts):
+        if i%2 and (m := re.match(r'<(/?)(\w+)', p)) and m[2] in inside: inside[m[2]] += -1 if m[1] else 1
+        elif not i%2 and p.strip() and inside['main'] and not any(inside[o] for o in ('svg','math','script','style')):
+            if inside['code']: p = option.sub(whole, p)
+            if not inside['pre']: p = date.sub(whole, p)
+            parts[i] = unit.sub('\u00a0', p) if inside['thead'] else p
+    def shape(m):
+        said = html.unescape(re.sub(r'<[^>]+>', '', m[3]))
+        n,first = len(said)-len(said.lstrip()),(said.split() or [''])[0] # a long word would leave the indentation alone on a line
+        return f'{m[1]} style="--in:{n}ch{"; word-break: break-all"*(len(first)>60)}"{m[2]}{m[3]}' if n and first else m[0]
+    columns = lambda m: ' class="columns"' if len(re.findall(r'^.*\S {2,}\S', m[1], re.M))>1 else ''
+    return output.sub(columns, line.sub(shape, ''.join(parts)))
 
 class Words(HTMLParser):
     "What a page says under each of its headings, without its code, the outputs of its code and the TeX behind its formulas"
@@ -105,13 +128,16 @@ def index(root):
     (root/'search.json').write_text(json.dumps(entries, ensure_ascii=False, indent=1))
 
 def finish(root, cfg):
-    "Make links of the names in the comments of signatures; lead to the source of each page by its name in the repository; load no script from elsewhere; set formulas closely; index the pages anew"
+    "Make links of the names in the comments of signatures; lead to the source of each page by its name in the repository; load no script and no font from elsewhere; set formulas closely; keep together what belongs together; index the pages anew"
     source = {f'/{page_name(p.relative_to(cfg.nbs_path))}"':f'/{p.relative_to(cfg.nbs_path).as_posix()}"' for p in stamps.notebooks()}
     at = f'{cfg.git_url}/blob/{cfg.branch}/{cfg.nbs_path.name}'
     for fn in root.rglob('*.html'):
         text = remote.sub('', symbol.sub(r'<a href="\2">\1</a>', fn.read_text()))
-        text = re.sub(r'<math\b.*?</math>', brackets, text, flags=re.S)
+        text = unbroken(re.sub(r'<math\b.*?</math>', brackets, text, flags=re.S))
         fn.write_text(re.sub(rf'(?<={re.escape(at)})/[^"#?]+"', lambda m: source.get(m[0], m[0]), text))
+    for fn in root.rglob('quarto-nav.js'): fn.write_text(fn.read_text().replace('if (links[i].href) {', 'if (links[i].href.replace) {')) # it stumbles over links within pictures
+    for fn in root.rglob('*.css'):
+        if fonts.search(text := fn.read_text()): fn.write_text(fonts.sub('', text))
     index(root)
 
 def smalldocs(command, proc, *options):
