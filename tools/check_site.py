@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"Check the pages of the built site, whoever has rendered them: text, headings, links and their places, scripts; with `--width` also in a browser as wide as a phone and as a laptop"
+"Check the pages of the built site, whoever has rendered them: text, headings, links and their places, scripts, fonts; with `--width` also in a browser as wide as a phone and as a laptop, in light and in dark"
 import argparse,functools,html,json,os,re,shutil,subprocess,sys,tempfile,threading
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler,ThreadingHTTPServer
@@ -7,11 +7,13 @@ from pathlib import Path
 from urllib.parse import unquote,urldefrag,urljoin,urlparse
 
 from nbdev.config import get_config
-from prepare import unwritten
+from prepare import parameters,unwritten,words
 
 unread = re.compile(r'<(pre|code|script|math|style|svg)\b.*?</\1>', re.S)
 raw    = re.compile(r'.{0,40}(?:\*\*|\]\(|(?<!\w)\$|`|\\[a-z]+\{).{0,40}')
 longest = 80 # characters of a heading
+outside = re.compile(r'''(?:@import\s*(?:url\()?|url\()\s*["']?((?:https?:)?//[^"')\s]+)''') # in a style sheet
+named   = re.compile(r'<a href="([^"]*)">(?:<code>)?(\w+)(?:</code>)?</a>')
 
 class Page(HTMLParser):
     "What the checks need of a page: places, links, what it loads, headings"
@@ -65,19 +67,34 @@ def link_faults(root, fn, pages, cfg):
         if not to.exists(): yield f'links {o}, which is not there'
         elif place and to in pages and unquote(place) not in pages[to].ids: yield f'links {o}: that page has no such place'
 
+def name_faults(root, fn):
+    "Names that lead to a function and mean something else: a parameter of the function told of, or a word that is one only on its own page"
+    text,bad = fn.read_text(),[]
+    if not (body := re.search(r'<main.*?</main>', text, re.S)): return bad
+    for p in re.findall(r'<pre\b.*?</pre>', body[0], re.S):
+        own = parameters(html.unescape(re.sub(r'<[^>]+>', '', p)))
+        bad += [f'the parameter {m[2]} leads to {m[1]}' for m in named.finditer(p) if m[2] in own]
+    return bad+[f'the word {m[2]} leads to {m[1]}' for m in named.finditer(body[0]) if m[2] in words and '#' in m[1] and (root/unquote(urlparse(urljoin(f'http://here/{fn.relative_to(root).as_posix()}', m[1])).path).lstrip('/'))!=fn]
+
+def style_faults(text):
+    "Style sheets, fonts and pictures that a style sheet loads from elsewhere"
+    return [f'loads {o} from elsewhere' for o in outside.findall(text)]
+
 def static(root):
     "All faults that can be seen without a browser"
     cfg = get_config()
     pages = {fn:Page(fn) for fn in sorted(root.rglob('*.html')) if 'site_libs' not in fn.parts}
     plan = {(root/unquote(urldefrag(o)[0])).resolve() for o in pages[root/'index.html'].plan}
     lost = [f'{fn.relative_to(root)}: is not in the sidebar' for fn in pages if fn not in plan and not unwritten(cfg.nbs_path/fn.parent.relative_to(root))]
-    return lost+[f'{fn.relative_to(root)}: {o}' for fn,p in pages.items() for o in [*text_faults(fn), *heading_faults(p), *link_faults(root, fn, pages, cfg)]]
+    lost += [f'{fn.relative_to(root)}: {o}' for fn in sorted(root.rglob('*.css')) for o in style_faults(fn.read_text())]
+    return lost+[f'{fn.relative_to(root)}: {o}' for fn,p in pages.items()
+                 for o in [*text_faults(fn), *heading_faults(p), *link_faults(root, fn, pages, cfg), *name_faults(root, fn), *style_faults(''.join(re.findall(r'<style\b.*?</style>', fn.read_text(), re.S)))]]
 
-harness = """<!doctype html><title>widths</title><script>
+harness = r"""<!doctype html><title>widths</title><script>
 const pages = PAGES, widths = [390, 1280], found = []
 const name = e => e.tagName.toLowerCase()+(e.className && e.className.baseVal===undefined ? '.'+e.className : '')
 function reachable(e, main) { for (e = e.parentElement; e && main.contains(e); e = e.parentElement) if (/auto|scroll/.test(getComputedStyle(e).overflowX) && e!==main) return true }
-function look(page, w, d, win) {
+function look(page, w, scheme, d, win) {
   const all = d.documentElement.scrollWidth, main = d.querySelector('main')
   if (all > w) found.push(`${page}: ${all} px wide on a screen of ${w}`)
   const cut = main ? [...main.querySelectorAll('*')].filter(e => {
@@ -86,19 +103,71 @@ function look(page, w, d, win) {
   }) : []
   if (cut.length) found.push(`${page}: cut on a screen of ${w}: ${[...new Set(cut.map(name))].slice(0, 3).join(', ')}`)
   for (const e of win.faults || []) found.push(`${page}: ${e}`)
+  const parted = main ? [...broken(d, main.querySelectorAll('td, th'), /[\p{L}\p{N}_]{2,}/gu), ...broken(d, main.querySelectorAll('code'), /(?<![\w-])--?[a-z][\w-]*/g), ...broken(d, [main], /\d{4}-\d\d-\d\d/g)] : []
+  if (parted.length) found.push(`${page}: broken on a screen of ${w}: ${parted.length}, such as ${[...new Set(parted)].slice(0, 3).join(', ')}`)
+  const shapeless = loose(d)
+  if (shapeless.length) found.push(`${page}: code without its shape on a screen of ${w}: ${shapeless.length}, such as ${shapeless.slice(0, 2).join(', ')}`)
+  const head = d.querySelector('h1.title'), said = d.querySelector('#title-block-header .description')
+  if (head && said && said.getBoundingClientRect().top-head.getBoundingClientRect().bottom < 5) found.push(`${page}: no gap below the title`)
+  const faint = pale(d, win)
+  if (faint.length) found.push(`${page}: pale in the ${scheme} theme on a screen of ${w}: ${faint.length}, such as ${faint.slice(0, 3).join(', ')}`)
 }
-async function one(page, w) {
+// What should stand on one line and stands on two
+function broken(d, where, what) {
+  const bad = []
+  for (const e of where) for (const n of texts(d, e)) for (const m of n.data.matchAll(what)) {
+    const r = d.createRange()
+    r.setStart(n, m.index)
+    r.setEnd(n, m.index+m[0].length)
+    if (new Set([...r.getClientRects()].filter(o => o.width).map(o => Math.round(o.top))).size > 1) bad.push(m[0])
+  }
+  return bad
+}
+// Lines of code that go on further left than they began, or whose indentation stands alone
+function loose(d) {
+  return [...d.querySelectorAll('main code > span[id^=cb]')].filter(s => {
+    const all = texts(d, s).filter(n => n.data.trim()), line = s.textContent
+    if (!all.length || !/^ /.test(line) || !s.getClientRects().length) return false
+    const r = d.createRange()
+    r.setStart(all[0], all[0].data.search(/\S/))
+    r.setEndAfter(s.lastChild)
+    const [first, ...more] = [...r.getClientRects()].filter(o => o.width)
+    return first && (first.top-s.getBoundingClientRect().top > 8 || more.some(o => o.top > first.top+8 && o.left < first.left-1))
+  }).map(s => s.textContent.trim().slice(0, 30))
+}
+function texts(d, e) { const w = d.createTreeWalker(e, NodeFilter.SHOW_TEXT), all = []; while (w.nextNode()) all.push(w.currentNode); return all }
+// Words whose contrast with what is behind them is below 4.5, of large ones below 3, as WCAG 2 has it; not within pictures
+function pale(d, win) {
+  const style = new Map(), css = e => style.get(e) || style.set(e, win.getComputedStyle(e)).get(e)
+  const rgba = s => { const m = s.match(/[\d.]+/g).map(Number); return s.startsWith('color(') ? [...m.slice(0, 3).map(o => o*255), m[3] ?? 1] : [...m.slice(0, 3), m[3] ?? 1] }
+  const over = (c, b) => b.map((v, i) => c[i]*c[3]+v*(1-c[3]))
+  const light = c => [.2126, .7152, .0722].reduce((s, k, i) => { const v = c[i]/255; return s+k*(v <= .03928 ? v/12.92 : ((v+.055)/1.055)**2.4) }, 0)
+  const bad = new Map()
+  for (const n of texts(d, d.body)) {
+    const e = n.parentElement
+    if (!n.data.trim() || bad.has(e) || !e.getClientRects().length || e.closest('svg, script, style, noscript') || css(e).visibility !== 'visible') continue
+    const behind = []
+    let alpha = 1
+    for (let x = e; x; x = x.parentElement) { behind.push(rgba(css(x).backgroundColor)); alpha *= css(x).opacity }
+    const b = behind.reverse().reduce((b, c) => over(c, b), [255, 255, 255]), c = rgba(css(e).color), f = over([...c.slice(0, 3), c[3]*alpha], b)
+    const [x, y] = [light(f), light(b)].sort((a, b) => b-a), size = parseFloat(css(e).fontSize)
+    if ((x+.05)/(y+.05) < (size >= 24 || size >= 18.66 && css(e).fontWeight >= 700 ? 3 : 4.5)) bad.set(e, `${n.data.trim().slice(0, 20)} (${((x+.05)/(y+.05)).toFixed(1)})`)
+  }
+  return [...bad.values()]
+}
+async function one(page, w, scheme) {
+  localStorage.setItem('quarto-color-scheme', scheme==='dark' ? 'alternate' : 'default')
   const f = document.createElement('iframe')
   f.style.cssText = `width:${w}px;height:800px;border:0`
   document.body.append(f)
   await new Promise(done => { f.onload = done; setTimeout(done, 20000); f.src = page })
   await new Promise(done => setTimeout(done, 150))
-  try { look(page, w, f.contentDocument, f.contentWindow) } catch (e) { found.push(`${page}: ${e}`) }
+  try { look(page, w, scheme, f.contentDocument, f.contentWindow) } catch (e) { found.push(`${page}: ${e}`) }
   f.remove()
 }
 onload = async () => {
-  for (const p of pages) for (const w of widths) await one(p, w)
-  await fetch('/--done', {method: 'POST', body: JSON.stringify(found)})
+  for (const p of pages) for (const w of widths) for (const s of ['light', 'dark']) await one(p, w, s)
+  await fetch('/--done', {method: 'POST', body: JSON.stringify([...new Set(found)])})
 }
 </script><body></body>"""
 listen = b"<script>window.faults=[];addEventListener('error',e=>{if(e.message)faults.push(e.message)});addEventListener('unhandledrejection',e=>faults.push(String(e.reason)))</script>"
@@ -122,7 +191,7 @@ class Handler(SimpleHTTPRequestHandler):
         self.end_headers()
         self.server.done.set()
 
-def widths(root, limit=600):
+def widths(root, limit=900):
     "Faults that only a browser shows: what is wider than a phone or a laptop, and errors of scripts; None without a browser"
     browser = next(filter(None, map(shutil.which, ('chromium','chromium-browser','google-chrome','google-chrome-stable'))), None)
     if not browser: return
