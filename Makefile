@@ -36,8 +36,8 @@ readme: ## make README.md from nbs/index.ipynb
 	$(PY)python tools/readme.py
 site: ## build the site in _docs
 	$(PY)python tools/build_site.py
-rules: ## say what breaks a rule of CONTRIBUTING.md
-	$(PY)python tools/check_nbs.py
+rules: ## say what breaks a rule of CONTRIBUTING.md, everywhere or in NB=
+	$(PY)python tools/check_nbs.py $(NB)
 check: clean export ## what continuous integration will say
 	git diff --exit-code
 	$(PY)python tools/readme.py --check

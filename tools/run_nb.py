@@ -22,6 +22,13 @@ def skipper(flags):
         cell.outputs = [] # what this cell showed last time must not outlive it when it now shows nothing
     return _skip
 
+class Shell(CaptureShell):
+    "A shell in which a semicolon at the end of a cell hides the value of its last line, as in Jupyter, and not what the cell has printed, too"
+    def _run(self, raw_cell, *args, **kw):
+        out = super()._run(f'{raw_cell}\n# ' if raw_cell.rstrip().endswith(';') else raw_cell, *args, **kw)
+        out.quiet = raw_cell.rstrip().endswith(';')
+        return out
+
 def spent():
     "Processor seconds of this process since it began, and of all that it has started, those included that a process server has started for it"
     there = 0
@@ -33,7 +40,7 @@ def run(fn, flags, store=True):
     "Execute `fn` in its own folder and write it back; at the first error say which cell it was and write nothing. Gives the processor seconds of its quick and of its slow cells; to begin is quick"
     sys.path.insert(0, str(get_config().config_path))
     os.chdir(fn.parent)
-    shell,nb,seconds,last = CaptureShell(fn.name, mpl_format='png'),read_nb(fn.name),dict(fast=0,slow=0),0
+    shell,nb,seconds,last = Shell(fn.name, mpl_format='png'),read_nb(fn.name),dict(fast=0,slow=0),0
     def charge(cell):
         nonlocal last
         now = spent()
