@@ -145,14 +145,16 @@ def check_recipe(fn, cells, methods):
     at = [next((i for i,h in enumerate(there) if re.match(o, h)), None) for o in new.headings]
     for o in (o for o,i in zip(new.headings, at) if i is None): report(fn, f"has no heading like '{re.sub(r'[(|].*', '', o)}...'")
     if (found := [i for i in at if i is not None])!=sorted(found): report(fn, f"its headings stand in another order than {', '.join(new.headings)}")
+    said = {}
     for c in cells:
-        if not c['exports']: continue
-        for o in parsed(c).body:
-            if not (isinstance(o, ast.Assign) and getattr(o.targets[0], 'id', '')=='SETTINGS'): continue
-            try: value = ast.literal_eval(o.value)
-            except ValueError: report(fn, '`SETTINGS` is not written out: it is read without being executed', c)
+        for o in parsed(c).body if c['exports'] else ():
+            name = getattr(o.targets[0], 'id', '') if isinstance(o, ast.Assign) else ''
+            if name not in ('SETTINGS','SMALLEST'): continue
+            try: said[name] = ast.literal_eval(o.value)
+            except ValueError: report(fn, f'`{name}` is not written out: it is read without being executed', c)
             else:
-                if not (isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())): report(fn, '`SETTINGS` is not a dictionary of dictionaries', c)
+                if not (isinstance(said[name], dict) and all(isinstance(v, dict) for v in said[name].values())): report(fn, f'`{name}` is not a dictionary of dictionaries', c)
+    if 'prove' in done and (lack := sorted(set(methods)-set(said.get('SMALLEST', {})))): report(fn, f"does not say in `SMALLEST` in which form {', '.join(lack)} can be proved")
 
 def check_facts(fn, methods, systems):
     "What the title cell says of methods and systems can be read, belongs to what the page exports, and lacks nothing"

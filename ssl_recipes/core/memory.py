@@ -54,6 +54,11 @@ class Queue(Memory):
             f"rows of shape {tuple(rows.shape)} for a queue of width {self.rows.shape[1]}")
         if self.training: self.waiting.append(F.normalize(gather(rows.detach()).to(self.rows.dtype)))
 
+    def push(self, rows=None):
+        "Take in what was put aside, and `rows` after it"
+        if rows is not None: self.stash(rows)
+        super().push()
+
     def take(self, new):
         "Overwrite the oldest rows by the new ones of all processes, in the order of one process"
         new = torch.cat(new)
