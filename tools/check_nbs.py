@@ -225,7 +225,7 @@ def check_section(d):
     cells = load(index) # a table of methods is made by a cell
     text = '\n'.join([c['source'] for c in cells]+[''.join(o.get('data', {}).get('text/markdown', '')) for c in cells for o in c.get('outputs', [])])
     for p in pages:
-        if p!=index and f'({p.name})' not in text: report(index, f'does not link {p.name}')
+        if p!=index and f'({p.name})' not in text: report(index, f'does not link {p.name}'+(f": `Markdown(family_table('{d.name}'))` lists all methods of a section" if bare(d.name) in with_methods else ''))
 
 def check_modules(modules):
     "Each module comes from a notebook: a renamed `default_exp` leaves the old file behind"

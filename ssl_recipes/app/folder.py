@@ -15,7 +15,8 @@ from .settings import MAIN
 from ..core.base import BadInput,atomic_path
 from ..core.checkpoint import latest,load_checkpoint,read_meta
 from ..core.nets import load_encoder
-from ..evaluation.baselines import judge,random_encoder,trivial_rows
+from ..evaluation.baselines import random_encoder,trivial_rows
+from ..evaluation.judge import judge
 
 # %% ../../nbs/11_app/08_folder.ipynb #35dfee4f
 FILES = dict(config='config.json', metrics='metrics.jsonl', encoder='encoder.safetensors',

@@ -89,11 +89,16 @@ def proved_code(
     roots = [(module,f'{name}_learner'), (module,views), ('ssl_recipes.core.views',views), ('ssl_recipes.app.prove','_build'), ('ssl_recipes.app.prove','PROOFS')]
     return sha([code_version(roots), smallest_form(name), [smallest_form(name, o) for o in PROOFS]])
 
+def _file(to):
+    "Where it is noted: in a folder, else in that of the checkout, else in `results`"
+    here = ROOT.parent/'results'
+    return Path(to or (here if here.is_dir() else 'results'))/'proofs.jsonl'
+
 def noted(
-    to=None, # Folder of the results; None: that of the checkout, if this is one
+    to=None, # Folder of the notes; None: `results` of the checkout, or of the working folder
 )->dict: # `(method, code)` -> the note
     "What was proved, and of which code"
-    fn = Path(to or ROOT.parent/'results')/'proofs.jsonl'
+    fn = _file(to)
     return {(o['proved'],o['code']):o for o in map(json.loads, fn.read_text().splitlines() if fn.exists() else [])}
 
 # %% ../../nbs/11_app/38_prove.ipynb #9313a48d
@@ -116,7 +121,7 @@ def prove(
         found[k] = said.getvalue().strip().splitlines()[-1].partition(': ')[2]
         log(f'{k}: {found[k]}')
     if note and not was:
-        append_line(Path(to or ROOT.parent/'results')/'proofs.jsonl', dict(proved=name, code=code, found=found, date=time.strftime('%Y-%m-%d'), torch=torch.__version__.split('+')[0]))
+        append_line(_file(to), dict(proved=name, code=code, found=found, date=time.strftime('%Y-%m-%d'), torch=torch.__version__.split('+')[0]))
     return found
 
 # %% ../../nbs/11_app/38_prove.ipynb #43e4292b
@@ -127,8 +132,8 @@ def prove_all(
     log=print, # Told line by line
 )->list: # Names of those that were disproved
     "Prove method after method; one that fails does not stop the others"
-    bad = []
-    for name in names or methods():
+    bad,names = [],[one_of(o, methods(), 'method') for o in names or methods()] # refused before the first is proved
+    for name in names:
         log(name)
         try: prove(name, again, True, to, lambda o: log(f'  {o}'))
         except AssertionError as e:

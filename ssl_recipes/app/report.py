@@ -17,8 +17,8 @@ from .build import make_views
 from .folder import FILES,Run,judgement
 from .settings import DATA,MAIN,kind
 from ..core.base import atomic_path
-from ..evaluation.baselines import PROTOCOL
 from ..evaluation.features import features
+from ..evaluation.judge import PROTOCOL
 from ..evaluation.knn import neighbours
 from ..evaluation.rank import spectrum
 

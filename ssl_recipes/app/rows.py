@@ -26,8 +26,9 @@ from ..core.checkpoint import checkpoints,latest,read_meta
 from ..core.data import loaders
 from ..core.nets import save_encoder
 from ..core.proofs import traced
-from ..evaluation.baselines import PROTOCOL,judge,light_views,supervised_learner
+from ..evaluation.baselines import light_views,supervised_learner
 from ..evaluation.finetune import partial_acc
+from ..evaluation.judge import PROTOCOL,judge
 
 # %% ../../nbs/11_app/33_rows.ipynb #0930ebb7
 def roots_of(

@@ -20,7 +20,7 @@ from ..core.checkpoint import Checkpoints,read_meta,read_weights
 from ..core.distrib import alone,distributed,join_processes,on_main,rank,same_everywhere
 from ..core.nets import encoder,encoder_meta,save_encoder
 from ..core.watch import LogJSON
-from ..evaluation.baselines import PROTOCOL,table
+from ..evaluation.judge import PROTOCOL,table
 
 # %% ../../nbs/11_app/10_run.ipynb #e0f9b0ad
 def together(

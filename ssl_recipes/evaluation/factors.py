@@ -9,8 +9,8 @@ __all__ = ['fit_ridge', 'ridge_r2', 'knn_r2', 'factor_scores', 'show_factors']
 import torch
 from torch import Tensor
 from ..core.base import BadInput,one_of
-from .baselines import reduced_linear_acc
 from .features import check_feats
+from .judge import reduced_linear_acc
 from .knn import knn_acc,neighbours
 from .linear import check_strengths,held_out_rows,standardiser
 
