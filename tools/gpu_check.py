@@ -179,7 +179,7 @@ def simclr(dev, small, seconds):
     from ssl_recipes.app.build import load_data,make_encoder,make_learner,settle
     from ssl_recipes.app.settings import config
     from ssl_recipes.core.base import seeded
-    from ssl_recipes.evaluation.baselines import judge
+    from ssl_recipes.evaluation.judge import judge
     begin = time.perf_counter()
     there = any((fastai_path(k)/f).exists() for k,f in (('data','cifar10'),('archive','cifar10.tgz')))
     data,enc = 'cifar10' if there and not small else 'digits','small_resnet' if small else 'resnet18'
