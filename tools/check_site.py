@@ -156,7 +156,7 @@ function pale(d, win) {
   return [...bad.values()]
 }
 async function one(page, w, scheme) {
-  localStorage.setItem('quarto-color-scheme', scheme==='dark' ? 'alternate' : 'default')
+  for (const k of ['quarto-color-scheme', 'smalldocs-scheme']) localStorage.setItem(k, scheme==='dark' ? 'alternate' : 'default')
   const f = document.createElement('iframe')
   f.style.cssText = `width:${w}px;height:800px;border:0`
   document.body.append(f)
