@@ -131,14 +131,14 @@ def bench(dev, small, seconds):
     import torch
     from ssl_recipes.app.bench import loop_ratio,now
     from ssl_recipes.app.build import load_data,make_learner,settle
-    from ssl_recipes.app.rows import Memory
+    from ssl_recipes.app.rows import PeakMemory
     from ssl_recipes.app.settings import config
     big,out = not small and torch.cuda.get_device_properties(dev).total_memory>40e9,{}
     for enc in ('small_resnet','small_vit') if small else ('resnet50','vit_small_patch16_224'):
         sz,bs = (32,32) if small else (224,256 if big else 32)
         cfg = config(method='simclr', data='digits', encoder=enc, size=sz, crop=sz, bs=bs, n=2*bs, n_test=2, device=str(dev), views=dict(name='simclr', strength=0.5, min_scale=0.2))
         train,_ = load_data(cfg, quiet)
-        cfg,memory = settle(cfg, len(train)),Memory()
+        cfg,memory = settle(cfg, len(train)),PeakMemory()
         r = loop_ratio(cfg, train, 2 if small else 3, 3 if small else 20)
         learn = make_learner(cfg, train)
         (x,idx),views,took = learn.dls.train.one_batch(),learn.apply_views.views,[]

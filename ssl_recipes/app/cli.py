@@ -60,10 +60,7 @@ def parser(
     c.add_argument('--to', required=True, help='file to write: .safetensors')
     c.add_argument('--force', action='store_true', help='replace a file that is there')
     add(_list, 'list', 'list methods, encoders and data')
-    c = add(_prove, 'prove', 'prove methods on this machine, once for each version of their code: processes, resume, teacher, life, edges')
-    c.add_argument('names', nargs='+', metavar='METHOD', help='names of methods, or all')
-    c.add_argument('--again', action='store_true', help='prove what has been proved, too')
-    c.add_argument('--to', metavar='FOLDER', help='where it is noted (default: results)')
+    _prove_args(add(_prove, 'prove', 'prove methods on this machine, once for each version of their code: processes, resume, teacher, life, edges'))
     _bench_args(add(_bench, 'bench', 'measure the speed of the training loop and of the views, as ratios'))
     _lab_args(add(None, 'lab', 'experiments that are run once and kept: run, show, verify'))
     return p
@@ -115,6 +112,12 @@ def _bench_args(c):
     c.add_argument('--encoder', default='small_resnet', metavar='NAME', help='by name (default: small_resnet)')
     c.add_argument('--bs', type=int, default=256, metavar='N', help='images in a batch (default: 256)')
     c.add_argument('--threads', type=int, metavar='N', help='CPU threads')
+
+def _prove_args(c):
+    "Arguments of `prove`"
+    c.add_argument('names', nargs='+', metavar='METHOD', help='names of methods, or all')
+    c.add_argument('--again', action='store_true', help='prove what has been proved, too')
+    c.add_argument('--to', metavar='FOLDER', help='where it is noted (default: results)')
 
 # %% ../../nbs/11_app/40_cli.ipynb #6d8b3a9a
 def _lab_args(c):

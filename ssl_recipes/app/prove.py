@@ -32,9 +32,10 @@ def smallest_form(
     part:str|None=None, # A proof that may ask for another form, such as 'life'
 )->dict: # As `FORM`
     "What a method's module says of its smallest form, read without importing it"
-    for o in ast.parse(source_file(name).read_text()).body:
+    said = None
+    for o in ast.parse(source_file(one_of(name, methods(), 'method')).read_text()).body:
         if isinstance(o, ast.Assign) and getattr(o.targets[0], 'id', '')=='SMALLEST': said = ast.literal_eval(o.value).get(name)
-    if not said: raise BadInput(f"the module of {name} says nothing of it in SMALLEST: give it an entry, if only an empty one")
+    if said is None: raise BadInput(f"the module of {name} says nothing of it in SMALLEST: give it an entry, if only an empty one")
     own = said.get(part, {})
     return FORM | {k:v for k,v in said.items() if not isinstance(v, dict) or k in FORM} | own | dict(set={'opt':'sgd'} | said.get('set', {}) | own.get('set', {}))
 

@@ -52,7 +52,7 @@ def _held_mb(field):
     "Memory that this process holds now (`VmRSS`), or the most it has held (`VmHWM`), MB"
     return next(int(l.split()[1]) for l in Path('/proc/self/status').read_text().splitlines() if l.startswith(field))/1024
 
-class Memory:
+class PeakMemory:
     "The most memory that is held beyond what was held at the start, MB: of the GPU if there is one, else of the process (Linux)"
     def __init__(self):
         self.cuda = torch.cuda if torch.cuda.is_available() else None
@@ -120,7 +120,7 @@ def _train_here(exp, at, threads):
         if m: importlib.import_module(m) # loading libraries is no part of the cost
     if threads: torch.set_num_threads(threads)
     was = json.loads((at/'cost.json').read_text()) if (at/'cost.json').exists() else {} # of a part that was interrupted
-    cost,memory,cpu = dict(was, threads=torch.get_num_threads()),Memory(),time.process_time()
+    cost,memory,cpu = dict(was, threads=torch.get_num_threads()),PeakMemory(),time.process_time()
     try: cost |= (_supervised if exp['method'] in TRIVIAL else _method)(in_float32(exp), at/'run', threads)
     finally:
         cost['cpu_seconds'] = was.get('cpu_seconds', 0)+time.process_time()-cpu
