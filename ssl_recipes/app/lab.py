@@ -88,7 +88,7 @@ def summary(
     rows:list, # As `run` returns them
     choosing:bool=False, # Show numbers of the held-out training images, which choose settings and are no results?
     by:str='knn', # Metric that orders the lines, the highest first
-    to='results', # Folder in which fingerprints of the code are kept
+    to=None, # Folder in which fingerprints of the code are kept, as in `holds`
 ): # A pandas `DataFrame`: a line for each experiment without its seed, trivial ones first; columns `<metric>` and `<metric>_std`
     "Mean and deviation over seeds"
     if not rows: raise BadInput("no rows: a table needs at least one")
@@ -111,7 +111,7 @@ def as_markdown(
     metrics:tuple=('knn','linear','shot_1','shot_10','rankme','cpu_seconds','memory_mb'), # Columns, named as in `METRICS`
     choosing:bool=False, # As in `summary`
     by:str|None=None, # As in `summary`; None: the first column
-    to='results', # As in `summary`
+    to=None, # As in `summary`
 )->str: # Markdown
     "Rows as a table: mean ± deviation over seeds, percent where the heading says so"
     df = summary(rows, choosing, by or metrics[0], to)

@@ -21,7 +21,7 @@ from ..core.scenes import digit_scenes
 from ..core.teacher import EMATeacher
 from .code import code_version,ROOT,sha
 from .methods import method,methods,source_file,views_maker
-from .rows import append_line
+from .rows import append_line,results_folder
 
 # %% ../../nbs/11_app/38_prove.ipynb #9d71849a
 FORM = dict(data='scenes', bs=16, size=16, encoder='tiny', net={}, views={}, lr=0.05, set={}, full=False, epochs=1, steps=4) # What `SMALLEST` does not say
@@ -90,16 +90,11 @@ def proved_code(
     roots = [(module,f'{name}_learner'), (module,views), ('ssl_recipes.core.views',views), ('ssl_recipes.app.prove','_build'), ('ssl_recipes.app.prove','PROOFS')]
     return sha([code_version(roots), smallest_form(name), [smallest_form(name, o) for o in PROOFS]])
 
-def _file(to):
-    "Where it is noted: in a folder, else in that of the checkout, else in `results`"
-    here = ROOT.parent/'results'
-    return Path(to or (here if here.is_dir() else 'results'))/'proofs.jsonl'
-
 def noted(
     to=None, # Folder of the notes; None: `results` of the checkout, or of the working folder
 )->dict: # `(method, code)` -> the note
     "What was proved, and of which code"
-    fn = _file(to)
+    fn = results_folder(to)/'proofs.jsonl'
     return {(o['proved'],o['code']):o for o in map(json.loads, fn.read_text().splitlines() if fn.exists() else [])}
 
 # %% ../../nbs/11_app/38_prove.ipynb #9313a48d
@@ -122,7 +117,7 @@ def prove(
         found[k] = said.getvalue().strip().splitlines()[-1].partition(': ')[2]
         log(f'{k}: {found[k]}')
     if note and not was:
-        append_line(_file(to), dict(proved=name, code=code, found=found, date=time.strftime('%Y-%m-%d'), torch=torch.__version__.split('+')[0]))
+        append_line(results_folder(to)/'proofs.jsonl', dict(proved=name, code=code, found=found, date=time.strftime('%Y-%m-%d'), torch=torch.__version__.split('+')[0]))
     return found
 
 # %% ../../nbs/11_app/38_prove.ipynb #43e4292b

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SHOTS', 'BLOCKS', 'FEW', 'JUDGED', 'trained', 'measure', 'code_of_exp', 'read_rows', 'append_line', 'read_selections',
-           'in_small', 'fingerprint', 'alike', 'holds', 'trains_alike', 'run']
+           'results_folder', 'in_small', 'fingerprint', 'alike', 'holds', 'trains_alike', 'run']
 
 # %% ../../nbs/11_app/33_rows.ipynb #4e0b7777
 import importlib,json,os,platform,shutil,subprocess,sys,time,warnings
@@ -256,6 +256,14 @@ def read_selections(
     return [json.loads(l) for l in fn.read_text().splitlines()] if fn.exists() else []
 
 # %% ../../nbs/11_app/33_rows.ipynb #d6db568a
+def results_folder(
+    to=None, # A folder that was asked for
+)->Path: # It; else `results` of the checkout that the package stands in; else `results` of the working folder
+    "Where measured rows, fingerprints and proofs are kept"
+    here = ROOT.parent/'results'
+    return Path(to or (here if here.is_dir() else 'results'))
+
+# %% ../../nbs/11_app/33_rows.ipynb #24f0e38f
 FEW = dict(n=384, n_test=100, bs=128, epochs=1, seed=0, split='test') # Three batches
 JUDGED = 'knn','linear','shot_1','partial','rankme','spread'
 
@@ -304,7 +312,7 @@ def alike(
 # %% ../../nbs/11_app/33_rows.ipynb #6cc4e9cc
 def holds(
     row:dict, # As `run` returns it
-    to='results', # Folder in which fingerprints are kept
+    to=None, # Folder in which fingerprints are kept; None: `results` of the checkout, or of the working folder
     ask:bool=False, # Take a fingerprint if there is none of the code that stands there? That takes seconds
 )->bool: # False: stale
     "Whether the code that stands there would measure what stands in a row: the same code, or the same fingerprint"
@@ -317,7 +325,7 @@ def holds(
 def trains_alike(
     exp:dict, # As `experiment` returns it
     code:str, # Of a training, as `code_version` returns it
-    to='results', # Folder in which fingerprints are kept
+    to=None, # Folder in which fingerprints are kept; None: `results` of the checkout, or of the working folder
 )->bool: # False also where it is not known
     "Whether the code that stands there trains as that code did, as far as is known"
     now,of = code_version(roots_of(exp)),key(in_small(exp))
@@ -327,13 +335,13 @@ def trains_alike(
 
 def _prints(to):
     "Fingerprints that were taken: `(key of the small experiment, code)` -> what `fingerprint` returned"
-    fn = Path(to)/'fingerprints.jsonl'
+    fn = results_folder(to)/'fingerprints.jsonl'
     return {(o['of'],o['code']):o for o in map(json.loads, fn.read_text().splitlines() if fn.exists() else [])}
 
 def _note_print(exp, to):
     "Take a fingerprint of the code that stands there and keep it, if it is not kept yet; all that are kept"
     at = key(in_small(exp)),code_of_exp(exp)
-    if at not in _prints(to): append_line(Path(to)/'fingerprints.jsonl', dict(of=at[0], code=at[1], training=code_version(roots_of(exp)), **fingerprint(exp)))
+    if at not in _prints(to): append_line(results_folder(to)/'fingerprints.jsonl', dict(of=at[0], code=at[1], training=code_version(roots_of(exp)), **fingerprint(exp)))
     return _prints(to)
 
 # %% ../../nbs/11_app/33_rows.ipynb #5d0da305
