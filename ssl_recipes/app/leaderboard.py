@@ -8,14 +8,13 @@ __all__ = ['cost_ratio', 'entries', 'leaderboard', 'family']
 # %% ../../nbs/11_app/36_leaderboard.ipynb #6ff4351d
 import importlib,json,tempfile,time
 from pathlib import Path
-from .build import load_data,make_learner,settle
+from .build import load_data,settle
 from .code import code_version
 from .experiment import TRIVIAL,experiment,key,label
 from .folder import write_json
 from .lab import as_markdown,grid,nested,sweep
 from .methods import method,methods
-from .rows import append_line,in_child,in_float32,read_rows,roots_of,settings_of,supervised_of,trains_alike
-from .settings import config
+from .rows import append_line,config_of,in_child,learner_of,read_lines,read_rows,roots_of,trains_alike
 
 # %% ../../nbs/11_app/36_leaderboard.ipynb #d8987caa
 def cost_ratio(
@@ -30,7 +29,7 @@ def cost_ratio(
     me = key(exp, ('seed','epochs','split'))
     if me==key(ref, ('seed','epochs','split')): return 1.
     fn,code = Path(to)/'costs.jsonl',code_version(roots_of(exp))
-    there = [o for o in map(json.loads, fn.read_text().splitlines() if fn.exists() else []) if o['cost_of']==me and trains_alike(exp, o['code'], to)]
+    there = [o for o in read_lines(fn) if o['cost_of']==me and trains_alike(exp, o['code'], to)]
     if there: return there[-1]['ratio']
     with tempfile.TemporaryDirectory() as at:
         in_child(dict(do='leaderboard._cost_here', exp=dict(exp, ref=ref, rounds=rounds)), Path(at), 1, here)
@@ -42,11 +41,11 @@ def _cost_here(exp, at, threads):
     "The least time of each of two trainings that take turns, relative to each other"
     ref,rounds = exp.pop('ref'),exp.pop('rounds')
     def learner(e):
-        cfg = config(**settings_of(in_float32(e)), **({} if e['method'] in TRIVIAL else dict(method=e['method'])), threads=threads)
+        cfg = config_of(e, threads=threads)
         train,_ = load_data(cfg)
         cfg = settle(cfg, len(train))
         train = train.subset(range(min(len(train), 4*cfg['bs'])))
-        return (supervised_of if e['method'] in TRIVIAL else make_learner)(cfg, train),len(train)//cfg['bs']*cfg['bs']
+        return learner_of(e, cfg, train),len(train)//cfg['bs']*cfg['bs']
     pair,least = [learner(exp),learner(ref)],[float('inf')]*2
     for _ in range(rounds+1): # the first warms up, and is no slower than the least
         for i,(learn,n) in enumerate(pair):

@@ -7,10 +7,9 @@ __all__ = ['FORM', 'OPTS', 'PROOFS', 'SHORT', 'smallest_form', 'smallest', 'prov
            'proofs_table']
 
 # %% ../../nbs/11_app/38_prove.ipynb #2843c2c5
-import ast,io,json,re,time
+import io,re,time
 from contextlib import redirect_stdout
 from functools import partial
-from pathlib import Path
 
 import torch
 
@@ -20,9 +19,9 @@ from ..core.nets import encoder
 from ..core.proofs import prove_edges,prove_life,prove_processes,prove_resume,prove_teacher,tiny_encoder
 from ..core.scenes import digit_scenes
 from ..core.teacher import EMATeacher
-from .code import code_version,ROOT,sha
-from .methods import method,methods,source_file,views_maker
-from .rows import append_line,results_folder
+from .code import code_version,sha
+from .methods import method,methods,views_maker,written_out
+from .rows import append_line,read_lines,results_folder
 
 # %% ../../nbs/11_app/38_prove.ipynb #9d71849a
 FORM = dict(data='scenes', bs=16, size=16, encoder='tiny', net={}, views={}, lr=0.05, set={}, full=False, epochs=1, steps=4) # What `SMALLEST` does not say
@@ -33,15 +32,15 @@ def smallest_form(
     part:str|None=None, # A proof that may ask for another form, such as 'life'
 )->dict: # As `FORM`
     "What a method's module says of its smallest form, read without importing it"
-    said = None
-    for o in ast.parse(source_file(one_of(name, methods(), 'method')).read_text()).body:
-        if isinstance(o, ast.Assign) and getattr(o.targets[0], 'id', '')=='SMALLEST': said = ast.literal_eval(o.value).get(name)
+    said = written_out(one_of(name, methods(), 'method'), 'SMALLEST').get(name)
     if said is None: raise BadInput(f"the module of {name} says nothing of it in SMALLEST: give it an entry, if only an empty one")
     own = said.get(part, {})
     return FORM | {k:v for k,v in said.items() if not isinstance(v, dict) or k in FORM} | own | dict(set={'opt':'sgd'} | said.get('set', {}) | own.get('set', {}))
 
 # %% ../../nbs/11_app/38_prove.ipynb #e9784416
-def _images(kind):
+def few_images(
+    kind:str, # 'scenes', 'noisy' or 'colours'
+): # An `ImageSet`
     "64 scenes: as they are, noisy, or in a colour for each class"
     data,g = digit_scenes(64),torch.Generator().manual_seed(0)
     if kind=='scenes': return data
@@ -62,7 +61,7 @@ def _build(name, o, kw):
     v,args = dict(o['views']),o['set']|kw
     maker = views_maker(name, v.pop('name', None))
     if isinstance(args.get('opt'), str): args['opt'] = OPTS[args['opt']]
-    data = _images(o['data'])
+    data = few_images(o['data'])
     with seeded(0): learn = method(name)(loaders(data, o['bs'], device='cpu'), _encoder(o), maker(o['size'], **v), **dict(lr=o['lr'], bf16=False)|args)
     while o['full'] and not (q := learn.model.queue).full: q.push(learn.model.keys(learn.apply_views.views(data.images, torch.arange(64), 0)[1]))
     return learn
@@ -95,8 +94,7 @@ def noted(
     to=None, # Folder of the notes; None: `results` of the checkout, or of the working folder
 )->dict: # `(method, code)` -> the note
     "What was proved, and of which code"
-    fn = results_folder(to)/'proofs.jsonl'
-    return {(o['proved'],o['code']):o for o in map(json.loads, fn.read_text().splitlines() if fn.exists() else [])}
+    return {(o['proved'],o['code']):o for o in read_lines(results_folder(to)/'proofs.jsonl')}
 
 # %% ../../nbs/11_app/38_prove.ipynb #9313a48d
 def prove(
