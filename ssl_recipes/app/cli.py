@@ -219,7 +219,10 @@ def _run(args):
         return _heavy('core.distrib').launch(a.processes, 'ssl_recipes.app.cli', *(sys.argv[1:] if args is None else args))
     if a.version: print(f'ssl_recipes {__version__}')
     elif a.command is None: parser().print_help()
-    else: return a.f(a) or 0
+    else:
+        code = a.f(a) or 0
+        if 'WORLD_SIZE' in os.environ: _heavy('core.distrib').leave_processes()
+        return code
     return 0
 
 def main(

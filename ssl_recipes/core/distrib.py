@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['world_size', 'rank', 'alone', 'on_processes', 'gather', 'all_sum', 'all_mean', 'sync_batchnorm', 'distributed',
-           'join_processes', 'launch', 'same_everywhere', 'on_main']
+           'join_processes', 'leave_processes', 'launch', 'same_everywhere', 'on_main']
 
 # %% ../../nbs/00_core/50_distrib.ipynb #00d91b85
 import io,logging,multiprocessing,os,pickle,pkgutil,sys,tempfile,warnings
@@ -299,6 +299,13 @@ def join_processes(
     cpu = cpu or not torch.cuda.is_available() # Accelerate must be told: without a GPU it would form a group and train each process alone
     device = PartialState(cpu=cpu).device if int(os.environ.get('WORLD_SIZE', 1))>1 else torch.device('cuda')
     return torch.device('cpu') if cpu else device
+
+def leave_processes(
+)->None: # Alone: nothing happens
+    "Leave the group, all at the same time, at the end of a script: who leaves early may take the others along"
+    if not dist.is_available() or not dist.is_initialized(): return
+    dist.barrier()
+    dist.destroy_process_group()
 
 def launch(
     n:int, # How many processes
