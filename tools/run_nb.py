@@ -36,6 +36,23 @@ def spent():
         with suppress(psutil.Error): there += sum(p.cpu_times()[:4]) # its own and those of its children that have ended
     return there+sum(sum(resource.getrusage(o)[:2]) for o in (resource.RUSAGE_SELF,resource.RUSAGE_CHILDREN))
 
+YARDSTICK = 0.5 # seconds that `yardstick` takes on the machine that limits are meant for
+
+def yardstick():
+    "Processor seconds of a small training, by which machines can be compared: the least of five"
+    import torch
+    torch.set_num_threads(1)
+    def job():
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Conv2d(3, 32, 3), torch.nn.ReLU(), torch.nn.Conv2d(32, 32, 3, stride=2), torch.nn.Flatten(), torch.nn.Linear(32*36, 64))
+        x,opt,t = torch.randn(64, 3, 16, 16),torch.optim.SGD(net.parameters(), lr=0.1),time.process_time()
+        for _ in range(60):
+            net(x).square().mean().backward()
+            opt.step()
+            opt.zero_grad()
+        return time.process_time()-t
+    return min(job() for _ in range(5))
+
 def run(fn, flags, store=True):
     "Execute `fn` in its own folder and write it back; at the first error say which cell it was and write nothing. Gives the processor seconds of its quick and of its slow cells; to begin is quick"
     sys.path.insert(0, str(get_config().config_path))
@@ -63,12 +80,13 @@ def main():
     if a.book: a.nbs += [fn for fn in stamps.notebooks() if stamps.reads_facts(json.loads(fn.read_text())) and 'fast' in stamps.stale(fn, stamps.read())]
     flags = set() if a.time else set(a.flags.split())
     if a.here: return a.here.write_text(json.dumps(run(a.nbs[0].resolve(), set(get_config().tst_flags.split())-flags, not a.time)))
+    slower = yardstick()/YARDSTICK if a.nbs else 1. # seconds are noted as that machine would take them
     for fn in a.nbs:
         t = time.time()
         with tempfile.TemporaryDirectory() as d:
-            r = subprocess.run([sys.executable, __file__, str(fn), '--flags', a.flags, *['--time']*a.time, '--here', f'{d}/seconds'])
+            r = subprocess.run([sys.executable, __file__, str(fn), '--flags', a.flags, *['--time']*a.time, '--here', f'{d}/seconds'], env=os.environ|dict(SSL_RECIPES_NOTE='1')) # short runs are written down
             if r.returncode: sys.exit(r.returncode)
-            seconds = json.loads(Path(f'{d}/seconds').read_text())
+            seconds = {k:s/slower for k,s in json.loads(Path(f'{d}/seconds').read_text()).items()}
         if a.time: stamps.time_only(fn, seconds)
         else: stamps.write(fn, flags, seconds)
         print(f"{fn.name}: {time.time()-t:.0f} s; of processor time quick cells {seconds['fast']:.0f} s, slow cells {seconds['slow']:.0f} s")

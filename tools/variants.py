@@ -13,7 +13,7 @@ variants = dict( # name -> environment, and how many busy processes run beside
     plain=({}, 0),
     bf16=(dict(FORCE_BF16='1'), 0),
     float32=(dict(FORCE_BF16='0'), 0),
-    avx2=(dict(ATEN_CPU_CAPABILITY='avx2', FORCE_BF16='0'), 0),
+    avx2=(dict(ATEN_CPU_CAPABILITY='avx2', ONEDNN_MAX_CPU_ISA='AVX2', FORCE_BF16='0'), 0), # torch's own kernels, and those of its library for convolutions
     threads1=(dict(OMP_NUM_THREADS='1'), 0),
     threads2=(dict(OMP_NUM_THREADS='2'), 0),
     busy=({}, 2))
@@ -49,7 +49,7 @@ def pages(training):
 
 def environ(name, seed):
     "The environment of a variant, without what the caller's own would add to it"
-    env = {k:v for k,v in os.environ.items() if k not in ('OMP_NUM_THREADS','ATEN_CPU_CAPABILITY')}
+    env = {k:v for k,v in os.environ.items() if k not in ('OMP_NUM_THREADS','ATEN_CPU_CAPABILITY','ONEDNN_MAX_CPU_ISA')}
     return env | variants[name][0] | dict(SHIFT_SEEDS=str(seed), BEFORE_ALL_ELSE=custom)
 
 def one(name, seed, fns, workers, log):

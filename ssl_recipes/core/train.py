@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ApplyViews', 'bf16_helps', 'to_float32', 'AutoCast', 'StopOnNonFinite', 'ssl_learner', 'SkipEmptyValidation',
-           'MoveState', 'FreezeFirst']
+           'MoveState', 'quiet_fit', 'FreezeFirst']
 
 # %% ../../nbs/00_core/40_train.ipynb #e078ee72
 from functools import partial
@@ -15,6 +15,7 @@ from fastai.callback.core import Callback,CancelValidException
 from fastai.callback.progress import ProgressCallback
 from fastai.learner import Learner,Recorder
 from fastai.optimizer import OptimWrapper
+from fastcore.basics import patch as add_to
 from fastcore.foundation import L
 from fastcore.meta import delegates
 from .base import BadInput
@@ -124,6 +125,16 @@ class MoveState(Callback):
     def after_step(self):
         f = getattr(raw_model(self.learn), 'move_state', None)
         if f and self.learn.clock.stepped: f(self.step, self.n_steps)
+
+# %% ../../nbs/00_core/40_train.ipynb #fdc15e51
+@add_to
+def quiet_fit(self:Learner,
+    n_epoch:int, # Epochs
+    **kwargs # Of `Learner.fit`
+)->Learner: # Itself
+    "`fit` without progress bar and table"
+    with self.no_bar(), self.no_logging(): self.fit(n_epoch, **kwargs)
+    return self
 
 # %% ../../nbs/00_core/40_train.ipynb #c9ae895a
 class FreezeFirst(Callback):
