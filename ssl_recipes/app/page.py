@@ -65,14 +65,17 @@ def _nodes(f):
         if isinstance(o, (ast.FunctionDef,ast.ClassDef)) and o.name==f.__name__: return o.lineno-len(o.decorator_list)<=first<=o.end_lineno
     return [o for o in ast.walk(ast.parse(''.join(lines))) if is_it(o)]
 
+# %% ../../nbs/11_app/39_page.ipynb #eb449727
 def _source(f, seen):
     "What a function or class of a page says, and what it names there: functions, classes, and plain values"
+    f = inspect.unwrap(f) # what a decorator has wrapped
     if f in seen: return []
     seen.append(f)
     nodes,page = _nodes(f),f.__globals__ if inspect.isfunction(f) else vars(sys.modules[f.__module__])
-    names = {o.id for n in nodes for o in ast.walk(n) if isinstance(o, ast.Name)}
+    there = [o for n in nodes for o in ast.walk(n)]
+    own = {o.arg for o in there if isinstance(o, ast.arg)} | {o.id for o in there if isinstance(o, ast.Name) and not isinstance(o.ctx, ast.Load)}
     parts = [ast.unparse(n) for n in nodes]
-    for k in sorted(names & set(page)):
+    for k in sorted(({o.id for o in there if isinstance(o, ast.Name)}-own) & set(page)):
         o = page[k]
         if isinstance(o, (int,float,str,bool,tuple,list,dict,type(None))): parts.append(f'{k}={o!r}')
         elif (inspect.isfunction(o) or inspect.isclass(o)) and o.__module__==f.__module__ and o.__module__.partition('.')[0]!='ssl_recipes': parts += _source(o, seen)
@@ -106,6 +109,7 @@ def _record(learn, train, held, scores, also):
     return dict(loss=[r4(losses[i]) for i in at], at=at, watched={k:[r4(o[k]) for o in mon.history] for k in ('step',*WATCHED)},
                 probe=[r4(o) for o in learn.online_probe.history], verdict=mon.verdict, found=found)
 
+# %% ../../nbs/11_app/39_page.ipynb #1c50d548
 def _holds(exp, code, to):
     "Whether the code that stands there trains as that code did: asked of a fingerprint if there is one of that code"
     if trains_alike(exp, code, to): return True
@@ -185,8 +189,10 @@ def ends(
         rows[k] = {METRICS.get(w, w):cell(last({k:os}, w)[k], 100 if METRICS.get(w, '').endswith('%') else 1) for w in what}
         bad = [o.verdict for o in os if o.verdict]
         rows[k]['verdict'] = f'{max(bad, key=bad.count)}, {len(bad)} of {len(os)}' if bad else ''
-    return pd.DataFrame(rows).T
+    res = pd.DataFrame(rows).T
+    return res if (res.verdict!='').any() else res.drop(columns='verdict')
 
+# %% ../../nbs/11_app/39_page.ipynb #cb2ab7dc
 def tracks(
     runs:dict, # As `briefs` returns them
     *what:str, # 'loss', 'probe', one of `WATCHED`, or a list in `found`: a panel for each
@@ -242,6 +248,7 @@ def miniature(
         _keep(fn, there[0], exp, to)
     return Miniature(exp, there[-1]['steps'], there[-1]['epochs'], threads)
 
+# %% ../../nbs/11_app/39_page.ipynb #3fb7ff24
 def curves(
     o:Miniature, # As `miniature` returns it
     loss:str='loss', # Label of its axis, such as what a guess costs
@@ -265,6 +272,7 @@ def curves(
     fig.tight_layout()
     return list(axs[0])
 
+# %% ../../nbs/11_app/39_page.ipynb #a31f1039
 def score(
     method:str, # As in the rows; 'raw pixels', 'random encoder' and 'supervised', too
     metric:str='knn', # Named as in `app.lab.METRICS`
@@ -276,10 +284,13 @@ def score(
     "What the lab has measured of a method as it is by default"
     rows = [r for r in read_rows(results_folder(to)/f'{study}.jsonl', method=method, data=data, split='test', **where) if r.get(metric) is not None]
     if not rows: raise BadInput(f"no row of {method} with {metric} on {data} in '{study}'")
-    plain = [r for r in rows if key(r['exp'], ('seed','epochs'))==key(rows[0]['exp'], ('seed','epochs'))]
+    usual = key(experiment(method, data=data), ('seed','epochs'))
+    of = lambda r: key(r['exp'], ('seed','epochs'))
+    plain = [r for r in rows if of(r)==usual] or [r for r in rows if of(r)==of(rows[0])]
     x = torch.tensor([r[metric] for r in plain], dtype=torch.float64)
     return x.mean().item(),x.std().item() if len(x)>1 else 0.
 
+# %% ../../nbs/11_app/39_page.ipynb #da1a5aac
 def scoreboard(
     *names:str, # Methods; SimCLR and the network trained with labels are added
     data:str='digits', # As in `app.settings.DATA`
@@ -299,6 +310,7 @@ def scoreboard(
     rows += [r for r in read_rows(to/f'{studies[0]}.jsonl', data=data) if r['method'] in TRIVIAL and r['exp'].get('encoder') in {None,*nets}]
     return Markdown(as_markdown(rows, metrics, to=to))
 
+# %% ../../nbs/11_app/39_page.ipynb #95fa86c7
 def factors_of(
     **minis:Miniature, # Name -> as `miniature` returns it
 ): # A pandas `DataFrame`: a line for each, and one for the first before its training; 1 knows all, 0 nothing

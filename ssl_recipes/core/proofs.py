@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Disproved', 'tiny_encoder', 'prove_definition', 'traced', 'prove_processes', 'prove_resume', 'prove_teacher',
-           'prove_life', 'prove_edges']
+           'prove_life', 'prove_edges', 'other_values', 'prove_arguments']
 
 # %% ../../nbs/00_core/70_proofs.ipynb #9a537904
 import sys,tempfile
@@ -390,3 +390,40 @@ def prove_edges(
     except ValueError: bad = torch.tensor(torch.nan) # refused
     if not bad.isnan(): raise Disproved(f"a row of NaN gives a loss of {bad.item():.6g}: it hides that the training has failed")
     print(f"edges: {err:.0e} of its own in half precision, a row of zeros is finite, NaN stays NaN, {len(seen.names)} parameters get a gradient")
+
+# %% ../../nbs/00_core/70_proofs.ipynb #5d6ece57
+def other_values(
+    value, # What an argument is by default
+)->list: # Values to try, one after the other; empty where none can be made up
+    "Values of the same kind"
+    if isinstance(value, bool): return [not value]
+    if isinstance(value, int): return [value+1, 2*value, value//2]
+    if isinstance(value, float): return [value/2, value+0.25, value/1000, 2*value, 3.]
+    if isinstance(value, tuple): return [tuple(0.8*v for v in value)]
+    return [2, 0.5, 8, 16] if value is None else []
+
+def prove_arguments(
+    make:Callable, # Builds the `Learner`, called with arguments that shall be others
+    arguments:dict, # Name -> its value in what `make` builds without
+    values:dict|None=None, # Name -> list of values to try, where others would not do
+    steps:int=4, # Optimiser steps
+)->None: # Nothing; a line is printed
+    "Prove that each argument of a recipe does something: with another value a short training ends elsewhere"
+    base,tried,left = traced(make, steps, torch.float64),[],[]
+    for k,v in arguments.items():
+        taken = []
+        for o in (values or {}).get(k, other_values(v)):
+            try: now = traced(lambda: make(**{k:o}), steps, torch.float64)
+            except (ValueError,AssertionError,RuntimeError,TypeError,ZeroDivisionError): continue # no value that it takes
+            taken.append(o)
+            if _elsewhere(now, base): tried.append(k); break
+        else:
+            if taken: raise Disproved(f"the argument {k} changes nothing in {steps} steps: tried {', '.join(map(repr, taken))} instead of {v!r}")
+            left.append(k)
+    print(f"arguments: {len(tried)} change what is trained" + f"; not tried: {', '.join(left)}"*bool(left))
+
+def _elsewhere(a, b):
+    "Whether two traces differ, in losses or in any number or shape of the state"
+    x,y = a['state'],b['state']
+    if a['losses'].shape!=b['losses'].shape or x.keys()!=y.keys() or any(x[k].shape!=y[k].shape for k in x): return True
+    return not torch.equal(a['losses'], b['losses']) or any(not torch.equal(x[k], y[k]) for k in x)
