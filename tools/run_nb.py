@@ -84,7 +84,7 @@ def main():
     for fn in a.nbs:
         t = time.time()
         with tempfile.TemporaryDirectory() as d:
-            r = subprocess.run([sys.executable, __file__, str(fn), '--flags', a.flags, *['--time']*a.time, '--here', f'{d}/seconds'], env=os.environ|dict(SSL_RECIPES_NOTE='1')) # short runs are written down
+            r = subprocess.run([sys.executable, __file__, str(fn), '--flags', a.flags, *['--time']*a.time, '--here', f'{d}/seconds'], env=os.environ|({} if a.time else dict(SSL_RECIPES_NOTE='1'))) # short runs are written down
             if r.returncode: sys.exit(r.returncode)
             seconds = {k:s/slower for k,s in json.loads(Path(f'{d}/seconds').read_text()).items()}
         if a.time: stamps.time_only(fn, seconds)
