@@ -15,11 +15,12 @@ import matplotlib.pyplot as plt,pandas as pd,torch
 from IPython.display import Markdown
 
 from ..core.base import BadInput,one_of,seeded
-from .build import load_data,make_learner,settle
+from .build import make_learner
 from .code import code_version,sha
-from .experiment import TRIVIAL,experiment,key
-from .lab import METRICS,as_markdown
-from .rows import _note_print,_prints,append_line,config_of,in_small,read_lines,read_rows,results_folder,roots_of,trained,trains_alike
+from .experiment import experiment,key
+from .lab import METRICS
+from .leaderboard import family,is_usual
+from .rows import append_line,note_print,read_lines,read_rows,ready,results_folder,roots_of,settings_of,trained,trains_alike
 from ..evaluation.factors import factor_scores
 from ..evaluation.features import features
 from ..evaluation.judge import judge
@@ -86,10 +87,7 @@ def _code_of(f): return None if f is None else sha(_source(f, []))
 # %% ../../nbs/11_app/39_page.ipynb #a2a9deab
 def _fit_brief(exp, change, watch, patience):
     "Train a short run: the learner, and the images that it is judged on"
-    quiet = lambda *_: None
-    cfg = config_of(exp, device='cpu', every=0)
-    train,held = load_data(cfg, quiet)
-    cfg = settle(cfg, len(train), quiet)
+    cfg,train,held = ready(exp, device='cpu', every=0)
     learn = make_learner(cfg, train)
     learn.collapse_monitor.every,learn.collapse_monitor.patience = watch,patience
     if change: change(learn)
@@ -99,33 +97,31 @@ def _fit_brief(exp, change, watch, patience):
         learn.quiet_fit(cfg['epochs'])
     return learn,train,held
 
+def _short(x): return float(f'{x:.4g}') # four digits are kept
+
 def _record(learn, train, held, scores, also):
     "What is kept of a short run"
-    r4 = lambda x: float(f'{x:.4g}')
     losses,mon,sz = [float(o) for o in learn.recorder.losses],learn.collapse_monitor,learn.model.encoder.sz
     at = sorted({round(i*(len(losses)-1)/min(199, max(1, len(losses)-1))) for i in range(min(200, len(losses)))})
-    found = {k:r4(v) for k,v in judge(learn.model.encoder.eval(), train, held, sz=sz, linear='linear' in scores).items() if k in scores} if scores else {}
-    if also: found |= {k:[r4(o) for o in v] if isinstance(v, (list,tuple)) else r4(v) for k,v in also(learn).items()}
-    return dict(loss=[r4(losses[i]) for i in at], at=at, watched={k:[r4(o[k]) for o in mon.history] for k in ('step',*WATCHED)},
-                probe=[r4(o) for o in learn.online_probe.history], verdict=mon.verdict, found=found)
+    found = {k:_short(v) for k,v in judge(learn.model.encoder.eval(), train, held, sz=sz, linear='linear' in scores).items() if k in scores} if scores else {}
+    if also: found |= {k:[_short(o) for o in v] if isinstance(v, (list,tuple)) else _short(v) for k,v in also(learn).items()}
+    return dict(loss=[_short(losses[i]) for i in at], at=at, watched={k:[_short(o[k]) for o in mon.history] for k in ('step',*WATCHED)},
+                probe=[_short(o) for o in learn.online_probe.history], verdict=mon.verdict, found=found)
 
 # %% ../../nbs/11_app/39_page.ipynb #1c50d548
-def _holds(exp, code, to):
-    "Whether the code that stands there trains as that code did: asked of a fingerprint if there is one of that code"
-    if trains_alike(exp, code, to): return True
-    if not any((o['training'],o['of'])==(code,key(in_small(exp))) for o in _prints(to).values()): return False
-    if _notes(to): _note_print(exp, to)
-    return trains_alike(exp, code, to)
-
 def _notes(to):
     "Whether what was trained is kept: where a folder is named, and where `tools/run_nb.py` makes the outputs of pages; a test leaves the checkout as it is"
     return to is not None or 'SSL_RECIPES_NOTE' in os.environ
 
+def _kept(fn, what, me, exp, to):
+    "The lines of a file that are named so, made by code that trains as the code that stands there"
+    return [o for o in read_lines(fn) if o[what]==me and trains_alike(exp, o['code'], to, _notes(to))]
+
 def _keep(fn, row, exp, to):
-    "Write down a run, and a fingerprint of its code"
+    "Write down a run with the code that made it, and a fingerprint of that"
     if not _notes(to): return
-    append_line(fn, row)
-    _note_print(exp, to)
+    append_line(fn, row|dict(torch=torch.__version__.split('+')[0], date=time.strftime('%Y-%m-%d')))
+    note_print(exp, to)
 
 # %% ../../nbs/11_app/39_page.ipynb #4fc4fde8
 def brief(
@@ -145,12 +141,12 @@ def brief(
     me = sha([key(exp), _code_of(change), _code_of(also), sorted(scores), watch, patience])
     make = lambda: _fit_brief(exp, change, watch, patience)
     fn,code = results_folder(to)/'briefs.jsonl',code_version(roots_of(exp))
-    there = [o for o in read_lines(fn) if o['brief']==me and _holds(exp, o['code'], to)]
+    there = _kept(fn, 'brief', me, exp, to)
     if there and not again: row = there[-1]
     else:
         t = time.perf_counter()
         row = _record(*make(), scores, also)
-        row |= dict(brief=me, code=code, method=method, seed=seed, seconds=round(time.perf_counter()-t, 1), torch=torch.__version__.split('+')[0], date=time.strftime('%Y-%m-%d'))
+        row |= dict(brief=me, code=code, method=method, seed=seed, seconds=round(time.perf_counter()-t, 1))
         _keep(fn, row, exp, to)
     return Brief(exp, *(row[k] for k in ('loss','at','watched','probe','verdict','found')), lambda: make()[0])
 
@@ -224,7 +220,7 @@ class Miniature:
     threads:int|None=None # Of its process
 
     @cached_property
-    def run(self): return trained(self.exp['method'], threads=self.threads, **{k:v for k,v in self.exp.items() if k!='method'})
+    def run(self): return trained(self.exp['method'], threads=self.threads, **settings_of(self.exp))
     @property
     def encoder(self): return self.run.encoder
 
@@ -237,14 +233,13 @@ def miniature(
     "The training of a method that the leaderboard shows"
     exp = experiment(method, **kw)
     fn,code = results_folder(to)/'curves.jsonl',code_version(roots_of(exp))
-    there = [o for o in read_lines(fn) if o['curves']==key(exp) and _holds(exp, o['code'], to)]
+    there = _kept(fn, 'curves', key(exp), exp, to)
     if not there:
-        rows,r4 = trained(method, threads=threads, **kw).read('metrics'),lambda x: float(f'{x:.4g}')
+        rows = trained(method, threads=threads, **kw).read('metrics')
         s,e = ([r for r in rows if r['kind']==k] for k in ('step','epoch'))
         s = s[::max(1, len(s)//100)]
         names = [k for k in ('epoch','loss','online_probe',*WATCHED) if k in e[0]]
-        there = [dict(curves=key(exp), code=code, method=method, steps={k:[r4(r[k]) for r in s] for k in ('step','loss')}, epochs={k:[r4(r[k]) for r in e] for k in names},
-                      torch=torch.__version__.split('+')[0], date=time.strftime('%Y-%m-%d'))]
+        there = [dict(curves=key(exp), code=code, method=method, steps={k:[_short(r[k]) for r in s] for k in ('step','loss')}, epochs={k:[_short(r[k]) for r in e] for k in names})]
         _keep(fn, there[0], exp, to)
     return Miniature(exp, there[-1]['steps'], there[-1]['epochs'], threads)
 
@@ -284,9 +279,8 @@ def score(
     "What the lab has measured of a method as it is by default"
     rows = [r for r in read_rows(results_folder(to)/f'{study}.jsonl', method=method, data=data, split='test', **where) if r.get(metric) is not None]
     if not rows: raise BadInput(f"no row of {method} with {metric} on {data} in '{study}'")
-    usual = key(experiment(method, data=data), ('seed','epochs'))
     of = lambda r: key(r['exp'], ('seed','epochs'))
-    plain = [r for r in rows if of(r)==usual] or [r for r in rows if of(r)==of(rows[0])]
+    plain = [r for r in rows if is_usual(r)] or [r for r in rows if of(r)==of(rows[0])]
     x = torch.tensor([r[metric] for r in plain], dtype=torch.float64)
     return x.mean().item(),x.std().item() if len(x)>1 else 0.
 
@@ -300,15 +294,7 @@ def scoreboard(
     to=None, # As in `brief`
 ): # Markdown, for the last line of a cell
     "What the lab has measured, mean ± deviation over seeds: methods, under what costs nothing and the network trained with labels"
-    to,rows = results_folder(to),[]
-    def plain(r): return key(r['exp'], ('seed','epochs'))==key(experiment(r['method'], data=data), ('seed','epochs'))
-    for study in studies:
-        there = read_rows(to/f'{study}.jsonl', data=data)
-        rows += [r for r in there if r['method'] in names or study==studies[0] and r['method'] in beside and plain(r)]
-    nets = {r['exp']['encoder'] for r in rows if r['method'] in names}
-    if not nets: return Markdown(f"No row of {', '.join(names)} has been measured on {data}.")
-    rows += [r for r in read_rows(to/f'{studies[0]}.jsonl', data=data) if r['method'] in TRIVIAL and r['exp'].get('encoder') in {None,*nets}]
-    return Markdown(as_markdown(rows, metrics, to=to))
+    return Markdown(family(list(names), data, results_folder(to), metrics, studies, beside))
 
 # %% ../../nbs/11_app/39_page.ipynb #95fa86c7
 def factors_of(

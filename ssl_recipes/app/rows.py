@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SHOTS', 'BLOCKS', 'FEW', 'JUDGED', 'trained', 'measure', 'code_of_exp', 'read_rows', 'read_lines', 'append_line',
-           'read_selections', 'results_folder', 'in_small', 'fingerprint', 'alike', 'holds', 'trains_alike', 'run']
+           'read_selections', 'results_folder', 'in_small', 'fingerprint', 'alike', 'holds', 'trains_alike',
+           'note_print', 'run']
 
 # %% ../../nbs/11_app/33_rows.ipynb #4e0b7777
 import importlib,json,os,platform,shutil,subprocess,sys,time,warnings
@@ -128,6 +129,15 @@ def learner_of(
 ): # A `Learner`
     "The learner of an experiment: of its method, or the supervised one"
     return (supervised_of if exp['method'] in TRIVIAL else make_learner)(cfg, train)
+
+def ready(
+    exp:dict, # As `experiment` returns it
+    **kw, # As in `config_of`
+)->tuple: # `(cfg, train, held)`: the settled configuration, and images to train on and to judge on
+    "An experiment up to its learner, without a word"
+    quiet,cfg = lambda *_: None,config_of(exp, **kw)
+    train,held = load_data(cfg, quiet)
+    return settle(cfg, len(train), quiet),train,held
 
 # %% ../../nbs/11_app/33_rows.ipynb #5676005d
 def _train_here(exp, at, threads):
@@ -296,11 +306,9 @@ def in_small(
 
 def _first_steps(exp):
     "Losses and the length of the encoder's weights"
-    quiet,threads = lambda *_: None,torch.get_num_threads()
-    cfg = config_of(exp, threads=1, device='cpu')
+    threads = torch.get_num_threads()
     try:
-        train,_ = load_data(cfg, quiet)
-        cfg = settle(cfg, len(train), quiet)
+        cfg,train,_ = ready(exp, threads=1, device='cpu')
         t = traced(lambda: learner_of(exp, cfg, train), len(train)//cfg['bs'], torch.float64)
     finally: torch.set_num_threads(threads)
     return t['losses'].tolist()+[sum(v.double().norm().item() for k,v in t['state'].items() if k.startswith('encoder.'))]
@@ -339,25 +347,31 @@ def holds(
     exp,code = row['exp'],code_of_exp(row['exp'])
     if row['code']==code: return True
     me,there = key(in_small(exp)),_prints(to)
-    if ask and (me,row['code']) in there and (me,code) not in there: there = _note_print(exp, to)
+    if ask and (me,row['code']) in there and (me,code) not in there: there = note_print(exp, to)
     return (me,row['code']) in there and (me,code) in there and alike(there[me,row['code']], there[me,code])
 
 def trains_alike(
     exp:dict, # As `experiment` returns it
     code:str, # Of a training, as `code_version` returns it
     to=None, # Folder in which fingerprints are kept; None: `results` of the checkout, or of the working folder
+    ask:bool=False, # As in `holds`
 )->bool: # False also where it is not known
     "Whether the code that stands there trains as that code did, as far as is known"
     now,of = code_version(roots_of(exp)),key(in_small(exp))
     if code==now: return True
-    steps = {o['training']:o for o in _prints(to).values() if o['of']==of}
+    by_code = lambda there: {o['training']:o for o in there.values() if o['of']==of}
+    steps = by_code(_prints(to))
+    if ask and code in steps and now not in steps: steps = by_code(note_print(exp, to))
     return code in steps and now in steps and alike(steps[code]|dict(judged={}), steps[now]|dict(judged={}))
 
 def _prints(to):
     "Fingerprints that were taken: `(key of the small experiment, code)` -> what `fingerprint` returned"
     return {(o['of'],o['code']):o for o in read_lines(results_folder(to)/'fingerprints.jsonl')}
 
-def _note_print(exp, to):
+def note_print(
+    exp:dict, # As `experiment` returns it
+    to=None, # As in `holds`
+)->dict: # `(key of the small experiment, code)` -> fingerprint
     "Take a fingerprint of the code that stands there and keep it, if it is not kept yet; all that are kept"
     at = key(in_small(exp)),code_of_exp(exp)
     if at not in _prints(to): append_line(results_folder(to)/'fingerprints.jsonl', dict(of=at[0], code=at[1], training=code_version(roots_of(exp)), **fingerprint(exp)))
@@ -391,7 +405,7 @@ def run(
         chosen = [o for o in read_selections(to) if o['chosen']==key(exp, ('seed','split'))]
         if chosen: row['chosen'] = f"by {chosen[-1]['metric']} on split '{chosen[-1]['split']}' among {len(chosen[-1]['candidates'])} settings"
         append_line(fn, row)
-    _note_print(exp, to)
+    note_print(exp, to)
     log(f"{in_words(exp)}: kNN {row['knn']:.1%} ({time.perf_counter()-t:.0f} s)")
     return row
 
