@@ -25,7 +25,7 @@ def view_features(
 )->Tensor: # float32 `(n,n_views,d)` on the CPU: `[i]` are the views of image `i`
     "The encoder's answer to several random views of every image"
     if n_views<2: raise BadInput(f"n_views is {n_views}; at least 2 are needed to compare")
-    x,out = getattr(data, 'images', data),[]
+    x,out = getattr(data, 'x', data),[]
     for idx in torch.arange(len(x)).split(bs):
         passes = (views(x[idx], idx, e) for e in range(-(-n_views//len(views))))
         made = [v for p in passes for v in p][:n_views]

@@ -36,10 +36,10 @@ def judging(
 
 # %% ../../nbs/08_evaluation/10_features.ipynb #abb80b37
 def as_images(
-    data, # An `ImageSet`, or images as a tensor or array: uint8 (0..255) or float (0..1), `(n,c,h,w)`
+    data, # `Samples` such as an `ImageSet`, or a tensor or array `(n,...)`: uint8 (0..255) or float
 )->Tensor: # The images, as they are
     "The image tensor of whatever a judge was given, checked"
-    x = torch.as_tensor(getattr(data, 'images', data))
+    x = torch.as_tensor(getattr(data, 'x', data))
     if not (x.is_floating_point() or x.dtype==torch.uint8):
         raise BadInput(f"images are {x.dtype}; possible: uint8 (0..255) or float (0..1)")
     if x.dim()<2 or len(x)==0:
@@ -69,7 +69,7 @@ def at_side(
 # %% ../../nbs/08_evaluation/10_features.ipynb #ba13f9a8
 def features(
     encoder:nn.Module, # Maps images `(n,c,h,w)` in [0,1] to `(n,d)`
-    data, # An `ImageSet`, or images as a tensor: uint8 (0..255) or float (0..1), `(n,c,h,w)`
+    data, # `Samples` such as an `ImageSet`, or images as a tensor: uint8 (0..255) or float (0..1), `(n,c,h,w)`
     bs:int=512, # Images at a time; it changes the speed and the memory, not the result
     device=None, # Where to compute; None: where the encoder is
     sz:int|None=None, # Side at which the encoder sees the images, pixels; None: as they are
@@ -92,7 +92,7 @@ def features(
 
 # %% ../../nbs/08_evaluation/10_features.ipynb #6ee263d2
 def pixels(
-    data, # An `ImageSet`, or images as a tensor: uint8 (0..255) or float (0..1), `(n,c,h,w)`
+    data, # `Samples` such as an `ImageSet`, or images as a tensor: uint8 (0..255) or float (0..1), `(n,c,h,w)`
     mean:Tensor|None=None, # Mean of each channel `(c,)`, to be subtracted; None: nothing is
     std:Tensor|None=None, # Deviation of each channel `(c,)`, to divide by
 )->Tensor: # float32 `(n,c*h*w)`, on the CPU; in [0,1] without `mean` and `std`
