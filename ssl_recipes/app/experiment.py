@@ -14,16 +14,30 @@ from .methods import methods
 from .settings import config
 
 # %% ../../nbs/11_app/32_experiment.ipynb #218cb65d
+def _handed_on(f, far):
+    "Names of functions and classes whose arguments `f` takes too, and those among them that it does not; with `far` those that come through `@delegates`"
+    for d in f.decorator_list:
+        what = ast.unparse(d.func) if isinstance(d, ast.Call) else ''
+        to = [o.id for o in d.args[:1] if isinstance(o, ast.Name)] if what else []
+        if what=='delegates' and isinstance(f, ast.ClassDef): yield f.bases[0].id,() # what the class above takes
+        elif what=='delegates' and far: yield from ((o,()) for o in to)
+        elif what=='trains':
+            if far: yield 'ssl_learner',()
+            yield to[0],next((ast.literal_eval(k.value) for k in d.keywords if k.arg=='but'), ())
+
 @lru_cache(maxsize=None)
 def _defaults(module, name, far=False):
     "Arguments that have a plain value by default, read without an import; with `far` those that come through `@delegates`, too"
     f = next((o for o in ast.parse(home(module).read_text()).body if isinstance(o, (ast.FunctionDef,ast.ClassDef)) and o.name==name), None)
     if f is None: return {} # a library's
-    res,marks = {},[d for d in f.decorator_list if isinstance(d, ast.Call) and ast.unparse(d.func)=='delegates'] if far else []
-    for m,nm in [imported(module).get(d.args[0].id, (module,d.args[0].id)) for d in marks if isinstance(d.args[0], ast.Name)]:
-        if home(m): res |= _defaults(m, nm, True)
+    res = {}
+    for o,but in _handed_on(f, far):
+        m,nm = imported(module).get(o, (module,o))
+        if home(m): res |= {k:v for k,v in _defaults(m, nm, far).items() if k not in but}
     if isinstance(f, ast.ClassDef): f = next(o for o in f.body if isinstance(o, ast.FunctionDef) and o.name=='__init__')
-    for a,v in [*zip(reversed(f.args.args), reversed(f.args.defaults)), *zip(f.args.kwonlyargs, f.args.kw_defaults)]:
+    own = [*zip(reversed(f.args.args), reversed(f.args.defaults)), *zip(f.args.kwonlyargs, f.args.kw_defaults)]
+    for k in {a.arg for a,_ in own} & res.keys(): del res[k]
+    for a,v in own:
         if isinstance(v, ast.Constant) or far and isinstance(v, (ast.Tuple,ast.List,ast.UnaryOp)):
             try: res[a.arg] = ast.literal_eval(v)
             except ValueError: pass # a name

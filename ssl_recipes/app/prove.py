@@ -15,8 +15,9 @@ import torch
 
 from ..core.base import BadInput,one_of,seeded
 from ..core.data import loaders
+from ..core.edges import prove_arguments,prove_edges
 from ..core.nets import encoder
-from ..core.proofs import prove_arguments,prove_edges,prove_life,prove_processes,prove_resume,prove_teacher,tiny_encoder
+from ..core.proofs import prove_life,prove_processes,prove_resume,prove_teacher,tiny_encoder
 from ..core.scenes import digit_scenes
 from ..core.teacher import EMATeacher
 from .code import code_version,sha
@@ -91,7 +92,7 @@ def arguments_of(
     "The arguments that a method's learner takes itself"
     f,form = method(name),smallest_form(name, 'arguments')
     ps = inspect.signature(f, follow_wrapped=False).parameters
-    own = {k:form['set'].get(k, ps[k].default) for k in f.__code__.co_varnames[:f.__code__.co_argcount] if k not in NO_NUMBERS}
+    own = {k:form['set'].get(k, ps[k].default) for k in getattr(f, 'takes', f.__code__.co_varnames[:f.__code__.co_argcount]) if k not in NO_NUMBERS}
     return own | (dict(lr=form['lr']) if 'lr' in own else {})
 
 def proved_code(

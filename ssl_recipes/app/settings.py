@@ -91,7 +91,7 @@ def check_arguments(
     cfg:dict, # As `config` returns it
 )->None: # Nothing; raises `BadInput` for a word that means nothing
     "Refuse arguments of the method and of the views that they do not take"
-    known = arguments(method(cfg['method']), ('dls','encoder','views','model','epochs','cbs','lr','bf16'))
+    known = arguments(method(cfg['method']), ('dls','encoder','views','model','epochs','cbs','lr','bf16','groups'))
     for k in cfg['set']: one_of(k, known, 'method argument')
     maker = views_maker(cfg['method'], cfg['views'].get('name'))
     if cfg['views'] and not maker: raise BadInput(f"{cfg['method']} has no views to change: {', '.join(cfg['views'])}")

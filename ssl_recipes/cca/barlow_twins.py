@@ -9,24 +9,25 @@ __all__ = ['barlow_twins_views', 'SETTINGS', 'SMALLEST', 'standardise', 'cross_c
 # %% ../../nbs/04_cca/10_barlow_twins.ipynb #294a1ba6
 import torch
 from torch import nn,Tensor
-from fastcore.meta import delegates
 from fastai.learner import Learner
 
 from ..core.distrib import gather
+from ..core.exact import exact
 from ..core.nets import projector
-from ..core.optim import LARS
+from ..core.optim import LARS,param_groups
 from ..core.schedules import scale_lr
-from ..core.train import ssl_learner
+from ..core.train import ssl_learner,taken,trains
 from ..core.views import byol_views
 
 # %% ../../nbs/04_cca/10_barlow_twins.ipynb #caf3573f
+@exact
 def standardise(
     z:Tensor, # Outputs for one view `(n,d)`, n of at least 2
     eps:float=1e-5, # Least variance to divide by
 )->Tensor: # Float32 or better `(n,d)`: each dimension with mean 0, and deviation 1 unless it is constant
     "Standard scores of each dimension over the batch"
     if z.ndim!=2 or len(z)<2: raise ValueError(f"need (n,d) with n of at least 2, got {tuple(z.shape)}: one image has no deviation")
-    var,mean = torch.var_mean(z.to(torch.promote_types(z.dtype, torch.float32)), 0, correction=0)
+    var,mean = torch.var_mean(z, 0, correction=0)
     return (z-mean)*var.clamp_min(eps).rsqrt()
 
 def cross_correlation(
@@ -37,6 +38,7 @@ def cross_correlation(
     return standardise(z1).T @ standardise(z2) / len(z1)
 
 # %% ../../nbs/04_cca/10_barlow_twins.ipynb #94b4642e
+@exact
 def barlow_twins_loss(
     z1:Tensor, # Outputs for the first view `(n,d)`, not normalised
     z2:Tensor, # Outputs for the second view, same shape as `z1`
@@ -44,12 +46,11 @@ def barlow_twins_loss(
 )->Tensor: # Scalar: 0 if the views agree in each dimension and no two dimensions correlate
     "Distance of the cross-correlation of two views from the identity"
     if z1.shape != z2.shape: raise ValueError(f"views differ in shape: {tuple(z1.shape)} and {tuple(z2.shape)}")
-    with torch.autocast(z1.device.type, enabled=False):
-        a,b = standardise(z1),standardise(z2)
-        n,d = a.shape
-        on = (a*b).mean(0) # the diagonal
-        squares = (a.T@b).square().sum() if d<=n else ((a@a.T)*(b@b.T)).sum() # the same number, from the smaller matrices
-        return (1-on).square().sum() + lambd*(squares/n**2-on.square().sum())
+    a,b = standardise(z1),standardise(z2)
+    n,d = a.shape
+    on = (a*b).mean(0) # the diagonal
+    squares = (a.T@b).square().sum() if d<=n else ((a@a.T)*(b@b.T)).sum() # the same number, from the smaller matrices
+    return (1-on).square().sum() + lambd*(squares/n**2-on.square().sum())
 
 # %% ../../nbs/04_cca/10_barlow_twins.ipynb #5bf62730
 barlow_twins_views = byol_views # Two asymmetric views
@@ -83,15 +84,11 @@ class BarlowTwins(nn.Module):
         return barlow_twins_loss(*map(gather, zs), lambd=self.lambd)
 
 # %% ../../nbs/04_cca/10_barlow_twins.ipynb #f7f74e33
-@delegates(ssl_learner)
+@trains(BarlowTwins)
 def barlow_twins_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder`, or any module with width `d`
     views=None, # `core.views.Views` with two views; None: the paper's, at the size of the encoder
-    d_hid:int=8192, # Width of the hidden layers of the head
-    d_out:int=8192, # Width of the projections
-    n_layers:int=3, # Linear layers of the head
-    lambd:float=0.0051, # Weight of the squares off the diagonal
     opt=LARS, # Torch optimiser
     lr:float|None=None, # Peak learning rate; None: 0.2 for a batch of 256, scaled linearly
     lr_bias:float=0.024, # That of biases and norms, relative to `lr`: 0.0048/0.2 for LARS; 1 for other optimisers
@@ -103,11 +100,9 @@ def barlow_twins_learner(
     "Barlow Twins (Zbontar et al. 2021)"
     if lr is None: lr = scale_lr(0.2, dls.train.bs)
     if lr_end is None: lr_end = lr/1000
-    model = BarlowTwins(encoder, d_hid, d_out, n_layers, lambd)
-    learn = ssl_learner(dls, model, views or barlow_twins_views(encoder.sz), opt=opt, lr=lr, wd=wd, warmup=warmup, lr_end=lr_end, **kwargs)
-    groups = learn.splitter
-    learn.splitter = lambda m: [g|dict(lr_mult=1. if g['adapt'] else lr_bias) for g in groups(m)]
-    return learn
+    model = BarlowTwins(encoder, **taken(BarlowTwins, kwargs))
+    def groups(m, wd): return [g|dict(lr_mult=1. if g['adapt'] else lr_bias) for g in param_groups(m, wd)]
+    return ssl_learner(dls, model, barlow_twins_views(encoder.sz) if views is None else views, opt=opt, lr=lr, wd=wd, warmup=warmup, lr_end=lr_end, groups=groups, **kwargs)
 
 # %% ../../nbs/04_cca/10_barlow_twins.ipynb #2f2e4805
 SETTINGS = {

@@ -11,19 +11,20 @@ from torch import nn,Tensor
 from torch.nn import functional as F
 from fastcore.basics import patch
 from fastcore.foundation import L
-from fastcore.meta import delegates
 from fastai.learner import Learner
 
 from ..core.distrib import gather,rank
+from ..core.exact import exact
 from ..core.memory import Queue
 from ..core.nets import Prototypes,by_size,projector
 from ..core.optim import LARS
 from ..core.schedules import scale_lr
-from ..core.train import FreezeFirst,ssl_learner
+from ..core.train import FreezeFirst,ssl_learner,taken,trains
 from ..core.transforms import ColorJitter,GaussianBlur,Grayscale
 from ..core.views import Views,multi_crop
 
 # %% ../../nbs/04_cca/40_swav.ipynb #520ad2f7
+@exact
 def sinkhorn(
     scores:Tensor, # Similarity of each image to each prototype `(n,k)`; the images of all processes
     eps:float=0.05, # Weight of the entropy: small makes hard codes, large makes all codes alike
@@ -32,14 +33,14 @@ def sinkhorn(
     "Share out images among prototypes by similarity, each prototype getting as much as any other"
     if scores.ndim!=2 or not scores.numel(): raise ValueError(f"need (n,k), both at least 1, got {tuple(scores.shape)}")
     if not eps>0: raise ValueError(f"eps is {eps}, must be above 0")
-    with torch.autocast(scores.device.type, enabled=False):
-        q = scores.detach().to(torch.promote_types(scores.dtype, torch.float32))/eps
-        for _ in range(n_iters):
-            q = q-q.logsumexp(0)                # each prototype: the same sum
-            q = q-q.logsumexp(1, keepdim=True)  # each image: sum 1
-        return q.softmax(1)
+    q = scores.detach()/eps
+    for _ in range(n_iters):
+        q = q-q.logsumexp(0)                # each prototype: the same sum
+        q = q-q.logsumexp(1, keepdim=True)  # each image: sum 1
+    return q.softmax(1)
 
 # %% ../../nbs/04_cca/40_swav.ipynb #aa2e8f25
+@exact
 def swav_loss(
     scores:Tensor, # Cosines of all `v` views with the prototypes `(v,n,k)`, the coded views first
     codes:Tensor, # Codes of the first `c` views `(c,n,k)`: rows sum to 1
@@ -48,10 +49,9 @@ def swav_loss(
     "Each view predicts the codes of every other view that has codes"
     if scores.ndim!=3 or codes.ndim!=3 or scores.shape[1:]!=codes.shape[1:] or not scores.numel() or not 1<=len(codes)<=len(scores) or len(scores)<2:
         raise ValueError(f"need scores (v,n,k) of at least 2 views and codes (c,n,k) of at most as many, got {tuple(scores.shape)} and {tuple(codes.shape)}")
-    with torch.autocast(scores.device.type, enabled=False):
-        logp = (scores.to(torch.promote_types(scores.dtype, torch.float32))/temp).log_softmax(-1)
-        h = -torch.einsum('cnk,vnk->cv', codes.to(logp.dtype), logp)/scores.shape[1]
-        return (h*(1-torch.eye(*h.shape, device=h.device))).sum()/(len(codes)*(len(scores)-1))
+    logp = (scores/temp).log_softmax(-1)
+    h = -torch.einsum('cnk,vnk->cv', codes.to(logp.dtype), logp)/scores.shape[1]
+    return (h*(1-torch.eye(*h.shape, device=h.device))).sum()/(len(codes)*(len(scores)-1))
 
 # %% ../../nbs/04_cca/40_swav.ipynb #45ea71ce
 def swav_views(
@@ -138,20 +138,13 @@ def move_state(self:SwAV,
     if len(self.queues) and step>=begin: self.use_queue.fill_(all(q.full for q in self.queues))
 
 # %% ../../nbs/04_cca/40_swav.ipynb #bbc19659
-@delegates(ssl_learner)
+@trains(SwAV)
 def swav_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder`, or any module with width `d`
     views=None, # `core.views.Views`, two large ones first; None: the paper's, at the size of the encoder
-    d_hid:int=2048, # Width of the hidden layer of the head
-    d_out:int=128, # Width of outputs and prototypes
     k:int=3000, # Number of prototypes
-    last_bn:bool=False, # End the head with a batch norm without scale and shift
-    temp:float=0.1, # Temperature of the predictions
-    eps:float=0.05, # Weight of the entropy of codes
-    n_iters:int=3, # Rounds of Sinkhorn
     queue:int|None=None, # Outputs of past images that join the sorting; None: 3840 if a batch is smaller than `k`, else 0
-    queue_from:float=0.075, # When they begin to: a share of all steps if below 1, else a step; default: epoch 15 of 200
     freeze:int|None=None, # Steps in which the prototypes stay; None: those of the first epoch
     opt=LARS, # Torch optimiser
     lr:float|None=None, # Peak learning rate; None: 4.8 for a batch of 4096, scaled linearly
@@ -166,7 +159,7 @@ def swav_learner(
     if lr_end is None: lr_end = lr/1000
     if queue is None: queue = 3840 if dls.train.bs<k else 0
     if freeze is None: freeze = len(dls.train)//dls.train.parts
-    model = SwAV(encoder, d_hid, d_out, k, last_bn, temp, eps, n_iters, queue, queue_from)
+    model = SwAV(encoder, k=k, queue=queue, **taken(SwAV, kwargs))
     return ssl_learner(dls, model, swav_views(encoder.sz) if views is None else views, opt=opt, lr=lr, wd=wd, warmup=warmup, lr_end=lr_end,
                        cbs=[FreezeFirst('prototypes', freeze), *L(cbs)], **kwargs)
 

@@ -10,24 +10,25 @@ __all__ = ['SETTINGS', 'SMALLEST', 'variance_loss', 'covariance_loss', 'vcreg_lo
 import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
-from fastcore.meta import delegates
 from fastai.learner import Learner
 
 from ..core.distrib import gather
+from ..core.exact import exact
 from ..core.nets import projector
 from ..core.optim import LARS
 from ..core.schedules import scale_lr
-from ..core.train import ssl_learner
+from ..core.train import ssl_learner,taken,trains
 from ..core.transforms import ColorJitter,GaussianBlur,Grayscale,RandomResizedCrop,Solarize
 from ..core.views import Pipeline,Views
 
 # %% ../../nbs/04_cca/20_vicreg.ipynb #513c2b9f
 def _batch(z):
-    "`z` in float32 or better, if it is a batch that has a variance"
+    "`z`, if it is a batch that has a variance"
     if z.ndim!=2 or len(z)<2: raise ValueError(f"need (n,d) with n of at least 2, got {tuple(z.shape)}: one image has no variance")
-    return z.to(torch.promote_types(z.dtype, torch.float32))
+    return z
 
 # %% ../../nbs/04_cca/20_vicreg.ipynb #db13cdde
+@exact
 def variance_loss(
     z:Tensor, # Outputs for one view `(n,d)`
     eps:float=1e-4, # Added to the variance
@@ -36,15 +37,15 @@ def variance_loss(
     return F.relu(1-(_batch(z).var(0)+eps).sqrt()).mean()
 
 # %% ../../nbs/04_cca/20_vicreg.ipynb #44d75996
+@exact
 def covariance_loss(
     z:Tensor, # Outputs for one view `(n,d)`
 )->Tensor: # Scalar: 0 if no two dimensions covary
     "Sum of squared covariances between different dimensions, per dimension"
     z = _batch(z)
-    with torch.autocast(z.device.type, enabled=False):
-        (n,d),z = z.shape,z-z.mean(0)
-        squares = (z.T@z if d<=n else z@z.T).square().sum() # the same number, from the smaller matrix
-        return (squares/(n-1)**2-z.var(0).square().sum())/d
+    (n,d),z = z.shape,z-z.mean(0)
+    squares = (z.T@z if d<=n else z@z.T).square().sum() # the same number, from the smaller matrix
+    return (squares/(n-1)**2-z.var(0).square().sum())/d
 
 def vcreg_loss(
     z:Tensor, # Outputs for one view `(n,d)`
@@ -54,6 +55,7 @@ def vcreg_loss(
     "VCReg: the part of VICReg that prevents collapse, for one view; it needs no second one"
     return var/2*variance_loss(z) + cov*covariance_loss(z)
 
+@exact
 def vicreg_loss(
     z1:Tensor, # Outputs for the first view `(n,d)`, not normalised
     z2:Tensor, # Outputs for the second view, same shape as `z1`
@@ -106,17 +108,11 @@ class VICReg(nn.Module):
         return vicreg_loss(*map(gather, zs), inv=self.inv, var=self.var, cov=self.cov)
 
 # %% ../../nbs/04_cca/20_vicreg.ipynb #254b2060
-@delegates(ssl_learner)
+@trains(VICReg)
 def vicreg_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder`, or any module with width `d`
     views=None, # `core.views.Views` with two views; None: the paper's, at the size of the encoder
-    d_hid:int=8192, # Width of the hidden layers of the expander
-    d_out:int=8192, # Width of the embedding
-    n_layers:int=3, # Linear layers of the expander
-    inv:float=25., # Weight of the invariance
-    var:float=25., # Weight of the variance term; the paper's letter is 50
-    cov:float=1., # Weight of the covariance term
     opt=LARS, # Torch optimiser
     lr:float|None=None, # Peak learning rate; None: 0.2 for a batch of 256, scaled linearly
     wd:float=1e-6, # Weight decay
@@ -127,8 +123,8 @@ def vicreg_learner(
     "VICReg (Bardes et al. 2021)"
     if lr is None: lr = scale_lr(0.2, dls.train.bs)
     if lr_end is None: lr_end = lr/1000
-    model = VICReg(encoder, d_hid, d_out, n_layers, inv, var, cov)
-    return ssl_learner(dls, model, views or vicreg_views(encoder.sz), opt=opt, lr=lr, wd=wd, warmup=warmup, lr_end=lr_end, **kwargs)
+    model = VICReg(encoder, **taken(VICReg, kwargs))
+    return ssl_learner(dls, model, vicreg_views(encoder.sz) if views is None else views, opt=opt, lr=lr, wd=wd, warmup=warmup, lr_end=lr_end, **kwargs)
 
 # %% ../../nbs/04_cca/20_vicreg.ipynb #06ec25ac
 SETTINGS = {

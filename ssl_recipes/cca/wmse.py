@@ -11,18 +11,19 @@ import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
 from fastcore.basics import patch
-from fastcore.meta import delegates
 from fastai.learner import Learner
 
 from ..core.base import BadInput
 from ..core.distrib import gather
 from ..core.draws import sample_key
+from ..core.exact import exact
 from ..core.nets import projector
-from ..core.train import ssl_learner
+from ..core.train import ssl_learner,taken,trains
 from ..core.transforms import ColorJitter,Grayscale,RandomResizedCrop
 from ..core.views import Pipeline,Views
 
 # %% ../../nbs/04_cca/30_wmse.ipynb #a72047dd
+@exact
 def whiten(
     z:Tensor, # Outputs for one view `(n,d)`, or slices of such `(...,n,d)`, each whitened by itself; n at least `2*d`
     eps:float=0., # Added to the variances, relative to their mean; 0: exact, and an error where that is impossible
@@ -30,16 +31,15 @@ def whiten(
     "Shift, stretch and turn outputs until no dimension is larger than another, and no two go together"
     if z.ndim<2 or not z.numel() or z.shape[-2]<2*z.shape[-1]: raise ValueError(
         f"need (n,d) with n at least 2*d to estimate a covariance, got {tuple(z.shape)}: take larger slices, or fewer dimensions")
-    with torch.autocast(z.device.type, enabled=False):
-        z = z.to(torch.promote_types(z.dtype, torch.float32))
-        z = z-z.mean(-2, keepdim=True)
-        cov = z.mT@z/(z.shape[-2]-1)
-        more = (eps*cov.diagonal(dim1=-2, dim2=-1).mean(-1)).clamp_min(1e-12*(eps>0))
-        l,bad = torch.linalg.cholesky_ex(cov+more[...,None,None]*torch.eye(z.shape[-1], dtype=z.dtype, device=z.device))
-        if bad.any(): raise ValueError(f"outputs {tuple(z.shape)} cannot be whitened: a dimension is constant, repeats others, or is not finite; they have collapsed, or eps {eps} is too small")
-        return torch.linalg.solve_triangular(l, z.mT, upper=False).mT
+    z = z-z.mean(-2, keepdim=True)
+    cov = z.mT@z/(z.shape[-2]-1)
+    more = (eps*cov.diagonal(dim1=-2, dim2=-1).mean(-1)).clamp_min(1e-12*(eps>0))
+    l,bad = torch.linalg.cholesky_ex(cov+more[...,None,None]*torch.eye(z.shape[-1], dtype=z.dtype, device=z.device))
+    if bad.any(): raise ValueError(f"outputs {tuple(z.shape)} cannot be whitened: a dimension is constant, repeats others, or is not finite; they have collapsed, or eps {eps} is too small")
+    return torch.linalg.solve_triangular(l, z.mT, upper=False).mT
 
 # %% ../../nbs/04_cca/30_wmse.ipynb #36bbd14d
+@exact
 def wmse_loss(
     *zs:Tensor, # Outputs for each view `(n,d)`, of two views or more; n at least `2*d`
     order:Tensor|None=None, # Images of each slice: `(...,s)` numbers below n; None: all images in one slice
@@ -49,11 +49,10 @@ def wmse_loss(
     "How far views of an image are apart, once the outputs of each view are white"
     if len(zs)<2 or any(z.shape!=zs[0].shape for z in zs) or zs[0].ndim!=2:
         raise ValueError(f"need (n,d) for two views or more, got {[tuple(z.shape) for z in zs]}")
-    with torch.autocast(zs[0].device.type, enabled=False):
-        ws = [whiten(z if order is None else z[order], eps) for z in zs]
-        if not norm: return torch.stack([(a-b).square().mean() for a,b in combinations(ws, 2)]).mean()
-        ws = [F.normalize(w, dim=-1) for w in ws]
-        return torch.stack([2-2*(a*b).sum(-1).mean() for a,b in combinations(ws, 2)]).mean()
+    ws = [whiten(z if order is None else z[order], eps) for z in zs]
+    if not norm: return torch.stack([(a-b).square().mean() for a,b in combinations(ws, 2)]).mean()
+    ws = [F.normalize(w, dim=-1) for w in ws]
+    return torch.stack([2-2*(a*b).sum(-1).mean() for a,b in combinations(ws, 2)]).mean()
 
 # %% ../../nbs/04_cca/30_wmse.ipynb #1c789ad9
 def wmse_views(
@@ -117,18 +116,13 @@ def move_state(self:WMSE,
     self.steps.fill_(step)
 
 # %% ../../nbs/04_cca/30_wmse.ipynb #a8ee3589
-@delegates(ssl_learner)
+@trains(WMSE)
 def wmse_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder`, or any module with width `d`
     views=None, # `core.views.Views` with two views or more; None: the paper's, at the size of the encoder
-    d_hid:int=1024, # Width of the hidden layer of the head
     d_out:int=64, # Width of the projections; at most half of the batch
-    n_layers:int=2, # Linear layers of the head
     size:int|None=None, # Images in a slice, about; None: `2*d_out`
-    repeats:int=1, # Cuts into slices, of which the loss is the mean: 4 in the paper for larger images
-    norm:bool=True, # Unit length after whitening
-    eps:float=0., # As in `whiten`
     opt=torch.optim.Adam, # Torch optimiser
     lr:float|None=None, # Peak learning rate; None: 0.003, whatever the batch
     wd:float=1e-6, # Weight decay
@@ -139,7 +133,7 @@ def wmse_learner(
     n = dls.train.bs//dls.train.parts
     if min(n, size or n)<2*d_out: raise BadInput(
         f"{min(n, size or n)} images cannot whiten {d_out} dimensions: take batches and slices of at least {2*d_out}, or d_out of at most {min(n, size or n)//2}")
-    model = WMSE(encoder, d_hid, d_out, n_layers, size, repeats, norm, eps)
+    model = WMSE(encoder, d_out=d_out, size=size, **taken(WMSE, kwargs))
     return ssl_learner(dls, model, wmse_views(encoder.sz) if views is None else views, opt=opt, lr=3e-3 if lr is None else lr, wd=wd, warmup=warmup, **kwargs)
 
 # %% ../../nbs/04_cca/30_wmse.ipynb #9dc4942a

@@ -13,16 +13,16 @@ import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
 from fastcore.basics import patch
-from fastcore.meta import delegates
 from fastai.learner import Learner
 
 from ..core.base import BadInput
 from ..core.distrib import all_mean,gather
+from ..core.exact import exact
 from ..core.memory import Memory
 from ..core.draws import sample_key,uniform
 from ..core.nets import projector
 from ..core.schedules import scale_lr
-from ..core.train import ssl_learner
+from ..core.train import ssl_learner,taken,trains
 from ..core.transforms import ColorJitter,Grayscale,RandomResizedCrop
 from ..core.views import Pipeline,Views,affine_views
 
@@ -31,8 +31,9 @@ def _checked(v, bank, idx):
     "Embeddings of unit length in float32 or better, and the bank, if shapes and indices agree"
     if v.ndim!=2 or bank.ndim!=2 or v.shape[1]!=bank.shape[1] or idx.shape!=v.shape[:1] or not len(v):
         raise ValueError(f"need embeddings (b,d), a bank (n,d) and indices (b,), got {tuple(v.shape)}, {tuple(bank.shape)} and {tuple(idx.shape)}")
-    return F.normalize(v.to(torch.promote_types(v.dtype, torch.float32)), dim=1),bank
+    return F.normalize(v, dim=1),bank
 
+@exact
 def instance_softmax(
     v:Tensor, # Embeddings of now `(b,d)`
     bank:Tensor, # What is remembered of all images `(n,d)`, rows of unit length
@@ -40,11 +41,12 @@ def instance_softmax(
     temp:float=0.07, # Softmax temperature
 )->Tensor: # Scalar: `log(n)` for a guess
     "Non-parametric softmax: each embedding must single out its own row of the bank among all"
-    with torch.autocast(v.device.type, enabled=False):
-        v,bank = _checked(v, bank, idx)
-        return F.cross_entropy(v@bank.to(v.dtype).T/temp, idx)
+    v,bank = _checked(v, bank, idx)
+    return F.cross_entropy(v@bank.to(v.dtype).T/temp, idx)
 
 # %% ../../nbs/02_contrastive/25_instdisc.ipynb #5ea92cf6
+@torch.no_grad()
+@exact
 def partition(
     v:Tensor, # Embeddings of now `(b,d)`
     bank:Tensor, # The bank `(n,d)`
@@ -52,10 +54,10 @@ def partition(
     temp:float=0.07, # Softmax temperature
 )->Tensor: # Scalar, without gradient
     "Estimate the denominator of the softmax from random rows: `n` times their mean"
-    with torch.no_grad(), torch.autocast(v.device.type, enabled=False):
-        v = F.normalize(v.to(bank.dtype), dim=1)
-        return len(bank)*((bank[negatives]@v[:,:,None])[...,0]/temp).exp().mean()
+    v = F.normalize(v.to(bank.dtype), dim=1)
+    return len(bank)*((bank[negatives]@v[:,:,None])[...,0]/temp).exp().mean()
 
+@exact
 def instance_nce(
     v:Tensor, # Embeddings of now `(b,d)`
     bank:Tensor, # What is remembered of all images `(n,d)`, rows of unit length
@@ -65,12 +67,11 @@ def instance_nce(
     temp:float=0.07, # Softmax temperature
 )->Tensor: # Scalar: a sum over `m+1` questions, mean over images
     "Noise-contrastive estimation of `instance_softmax`: tell the own row of the bank from random ones"
-    with torch.autocast(v.device.type, enabled=False):
-        v,bank = _checked(v, bank, idx)
-        if negatives.ndim!=2 or len(negatives)!=len(v) or not negatives.numel(): raise ValueError(f"negatives {tuple(negatives.shape)} for {len(v)} images: need (b,m)")
-        n,m = len(bank),negatives.shape[1]
-        odds = lambda rows: (rows.to(v.dtype)@v[:,:,None])[...,0]/temp - torch.log(z*m/n) # log of P/(m P_n), whose sigmoid is h
-        return (F.softplus(-odds(bank[idx][:,None])).sum(1)+F.softplus(odds(bank[negatives])).sum(1)).mean()
+    v,bank = _checked(v, bank, idx)
+    if negatives.ndim!=2 or len(negatives)!=len(v) or not negatives.numel(): raise ValueError(f"negatives {tuple(negatives.shape)} for {len(v)} images: need (b,m)")
+    n,m = len(bank),negatives.shape[1]
+    odds = lambda rows: (rows.to(v.dtype)@v[:,:,None])[...,0]/temp - torch.log(z*m/n) # log of P/(m P_n), whose sigmoid is h
+    return (F.softplus(-odds(bank[idx][:,None])).sum(1)+F.softplus(odds(bank[negatives])).sum(1)).mean()
 
 # %% ../../nbs/02_contrastive/25_instdisc.ipynb #95948b9e
 def draw_rows(
@@ -182,18 +183,11 @@ def move_state(self:InstDisc,
     self.steps += 1
 
 # %% ../../nbs/02_contrastive/25_instdisc.ipynb #556a0ce5
-@delegates(ssl_learner)
+@trains(InstDisc, but=('n',))
 def instdisc_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder`, or any module with width `d`
     views=None, # `core.views.Views` with one view; None: the paper's, at the size of the encoder
-    d_out:int=128, # Width of an embedding
-    last_bn:bool=False, # Batch norm after the linear head
-    temp:float=0.07, # Softmax temperature
-    mom:float=0.5, # Momentum of the bank
-    prox:float=0., # Weight of the squared distance to the own row of the bank
-    negatives:int=4096, # Random rows for noise-contrastive estimation; 0: the exact softmax
-    seed:int=0, # Of the random rows
     opt=partial(torch.optim.SGD, momentum=0.9), # Torch optimiser
     lr:float|None=None, # Peak learning rate; None: 0.03 for a batch of 256, scaled linearly
     wd:float=1e-4, # Weight decay
@@ -201,7 +195,7 @@ def instdisc_learner(
     **kwargs
 )->Learner: # `learn.fit(epochs)` trains
     "InstDisc (Wu et al. 2018); the bank has a row for each training image"
-    model = InstDisc(encoder, dls.train.n, d_out, last_bn, temp, mom, prox, negatives, seed)
+    model = InstDisc(encoder, n=dls.train.n, **taken(InstDisc, kwargs))
     views,lr = instdisc_views(encoder.sz) if views is None else views,scale_lr(0.03, dls.train.bs) if lr is None else lr
     return ssl_learner(dls, model, views, opt=opt, lr=lr, wd=wd, warmup=warmup, **kwargs)
 

@@ -19,6 +19,7 @@ from fastai.learner import Learner
 from .simclr import SimCLR,simclr_learner
 from ..core.base import BadInput
 from ..core.distrib import gather
+from ..core.exact import check_rows,exact
 
 # %% ../../nbs/02_contrastive/20_losses.ipynb #82440455
 class OtherLoss(SimCLR):
@@ -51,25 +52,21 @@ def swap_loss(
     return learn
 
 # %% ../../nbs/02_contrastive/20_losses.ipynb #7015a0b0
-def _two_views(z1, z2):
-    "Both views in float32 or better, if they can be compared"
-    if z1.shape != z2.shape: raise ValueError(f"views differ in shape: {tuple(z1.shape)} and {tuple(z2.shape)}")
-    if z1.ndim != 2 or len(z1)<2: raise ValueError(f"need (n,d) with n of at least 2, got {tuple(z1.shape)}: one image has no negatives")
-    return [o.to(torch.promote_types(o.dtype, torch.float32)) for o in (z1,z2)]
-
+@exact
 def dcl(
     z1:Tensor, # Projections of the first view `(n,d)`
     z2:Tensor, # Projections of the second view, same shape as `z1`
     temp:float=0.1, # Softmax temperature
 )->Tensor: # Scalar: `log(2n-2)` for a guess; below 0 where the positive wins clearly
     "Decoupled contrastive loss: NT-Xent with the negatives alone in the denominator"
-    with torch.autocast(z1.device.type, enabled=False):
-        z = F.normalize(torch.cat(_two_views(z1, z2)), dim=1)
-        sim,image = z@z.T/temp,torch.arange(len(z1), device=z.device).repeat(2)
-        negatives = sim.masked_fill(image[:,None]==image, -torch.inf).logsumexp(1)
-        return negatives.mean() - sim.diagonal(len(z1)).mean() # a pair is the positive of both its rows
+    check_rows(z1, z2, 'views', 2, 'one image has no negatives')
+    z = F.normalize(torch.cat([z1,z2]), dim=1)
+    sim,image = z@z.T/temp,torch.arange(len(z1), device=z.device).repeat(2)
+    negatives = sim.masked_fill(image[:,None]==image, -torch.inf).logsumexp(1)
+    return negatives.mean() - sim.diagonal(len(z1)).mean() # a pair is the positive of both its rows
 
 # %% ../../nbs/02_contrastive/20_losses.ipynb #d46215a2
+@exact
 def supcon(
     z:Tensor, # Projections `(n,d)`; for two views of `m` images, both one below the other: n is 2m
     labels:Tensor, # Their labels, int `(n,)`: rows with equal labels are positives of each other
@@ -77,15 +74,15 @@ def supcon(
 )->Tensor: # Scalar: `log(n-1)` for a guess; not below the mean log of the number of positives
     "Supervised contrastive loss, with the mean over positives outside of the logarithm"
     if z.ndim!=2 or labels.shape!=z.shape[:1]: raise ValueError(f"need rows (n,d) and labels (n,), got {tuple(z.shape)} and {tuple(labels.shape)}")
-    with torch.autocast(z.device.type, enabled=False):
-        z = F.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=1)
-        same = (labels[:,None]==labels).fill_diagonal_(False)
-        k = same.sum(1)
-        if not k.any(): raise ValueError(f"no two of {len(z)} rows have the same label: there is no positive")
-        logp = (z@z.T/temp).fill_diagonal_(-torch.inf).log_softmax(1)
-        return -(torch.where(same, logp, 0.).sum(1)/k.clamp_min(1)).sum()/(k>0).sum()
+    z = F.normalize(z, dim=1)
+    same = (labels[:,None]==labels).fill_diagonal_(False)
+    k = same.sum(1)
+    if not k.any(): raise ValueError(f"no two of {len(z)} rows have the same label: there is no positive")
+    logp = (z@z.T/temp).fill_diagonal_(-torch.inf).log_softmax(1)
+    return -(torch.where(same, logp, 0.).sum(1)/k.clamp_min(1)).sum()/(k>0).sum()
 
 # %% ../../nbs/02_contrastive/20_losses.ipynb #091ebaf5
+@exact
 def spectral_contrastive(
     z1:Tensor, # Outputs for the first view `(n,d)`, not normalised
     z2:Tensor, # Outputs for the second view, same shape as `z1`
@@ -93,14 +90,13 @@ def spectral_contrastive(
 )->Tensor: # Scalar: 0 for outputs of zero, at least `-d` in expectation without a ball
     "Spectral contrastive loss: products of two views are large, those of two images are zero"
     if mu is not None and not mu>0: raise BadInput(f"mu is {mu}; it must be above 0, or None for no ball")
-    with torch.autocast(z1.device.type, enabled=False):
-        z1,z2 = _two_views(z1, z2)
-        n,r = len(z1),math.sqrt(mu or 1)
-        if mu: z1,z2 = (o*(r/o.norm(dim=1, keepdim=True).clamp_min(r)) for o in (z1,z2))
-        sim = z1@z2.T
-        own = sim.diagonal()
-        others = (sim.square().sum()-own.square().sum())/(n*(n-1))
-        return (others-2*own.mean())/r**2
+    check_rows(z1, z2, 'views', 2, 'one image has no negatives')
+    n,r = len(z1),math.sqrt(mu or 1)
+    if mu: z1,z2 = (o*(r/o.norm(dim=1, keepdim=True).clamp_min(r)) for o in (z1,z2))
+    sim = z1@z2.T
+    own = sim.diagonal()
+    others = (sim.square().sum()-own.square().sum())/(n*(n-1))
+    return (others-2*own.mean())/r**2
 
 # %% ../../nbs/02_contrastive/20_losses.ipynb #4b43c200
 @delegates(simclr_learner)

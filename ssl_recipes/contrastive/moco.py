@@ -12,20 +12,21 @@ from torch import nn,Tensor
 from torch.nn import functional as F
 from fastcore.basics import patch
 from fastcore.foundation import L
-from fastcore.meta import delegates
 from fastai.learner import Learner
 
 from ..core.base import BadInput
 from ..core.distrib import all_mean,gather,rank,world_size
 from ..core.draws import sample_key
+from ..core.exact import check_rows,exact
 from ..core.memory import Queue
 from ..core.nets import projector
 from ..core.schedules import scale_lr
 from ..core.teacher import EMATeacher,Teacher
-from ..core.train import ssl_learner
+from ..core.train import ssl_learner,taken,trains
 from ..core.views import moco_views
 
 # %% ../../nbs/02_contrastive/30_moco.ipynb #cf6b7228
+@exact
 def info_nce(
     q:Tensor, # Queries `(n,d)`
     k:Tensor, # Keys `(n,d)`: row `i` is the positive of query `i`
@@ -33,15 +34,13 @@ def info_nce(
     temp:float=0.2, # Softmax temperature: lower makes the nearest negatives count more
 )->Tensor: # Mean cross-entropy of picking the positive among `m+1` candidates
     "InfoNCE: each query must single out its own key among given negatives"
-    if q.shape != k.shape: raise ValueError(f"queries and keys differ in shape: {tuple(q.shape)} and {tuple(k.shape)}")
-    if q.ndim != 2 or not len(q): raise ValueError(f"need (n,d) with n of at least 1, got {tuple(q.shape)}")
+    check_rows(q, k, 'queries and keys')
     if negatives.ndim<2 or negatives.shape[-1:] != q.shape[1:] or negatives.shape[:-2] not in ((),q.shape[:1]) or not negatives.numel():
         raise ValueError(f"negatives of shape {tuple(negatives.shape)} for queries {tuple(q.shape)}: need (m,d) or (n,m,d) with m of at least 1")
-    with torch.autocast(q.device.type, enabled=False):
-        q,k,negatives = (F.normalize(o.to(torch.promote_types(o.dtype, torch.float32)), dim=-1) for o in (q,k,negatives))
-        q = q/temp
-        others = q@negatives.T if negatives.ndim==2 else (negatives@q[:,:,None])[...,0]
-        return -F.logsigmoid((q*k).sum(1)-others.logsumexp(1)).mean()
+    q,k,negatives = (F.normalize(o, dim=-1) for o in (q,k,negatives))
+    q = q/temp
+    others = q@negatives.T if negatives.ndim==2 else (negatives@q[:,:,None])[...,0]
+    return -F.logsigmoid((q*k).sum(1)-others.logsumexp(1)).mean()
 
 # %% ../../nbs/02_contrastive/30_moco.ipynb #f73624a2
 def group_batchnorm(
@@ -73,7 +72,6 @@ def _by_group(m, groups, x):
 # %% ../../nbs/02_contrastive/30_moco.ipynb #fa8c89fe
 class MoCo(nn.Module):
     "MoCo: find the key of the other view among the keys of past batches"
-    pairs = {'teacher.encoder':'encoder', 'teacher.head':'head'} # For `EMATeacher`
     def __init__(self,
         encoder:nn.Module, # Maps images to `(n, encoder.d)`; what is kept
         d_hid:int|None=None, # Hidden width of the head; None: that of the representation, as in the paper
@@ -137,20 +135,13 @@ def keys(self:MoCo,
     return gather(f(gather(v)[order[own]]))[order.argsort()[own]]
 
 # %% ../../nbs/02_contrastive/30_moco.ipynb #bdbde04e
-@delegates(ssl_learner)
+@trains(MoCo)
 def moco_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder`, or any module with width `d`
     views=None, # `core.views.Views` with two views; None: those of v2, at the size of the encoder
-    d_hid:int|None=None, # Hidden width of the head; None: that of the representation
-    d_out:int=128, # Width of queries and keys
-    n_layers:int=2, # Linear layers of the head: 1 in MoCo v1, 2 in v2
-    bn:bool=False, # Batch norm after each layer of the head, as in MoCo v3
-    temp:float=0.2, # Softmax temperature: 0.07 in v1
-    queue:int=65536, # Keys that it remembers; fewer than there are images
     mom:float=0.999, # Momentum of the key encoder
     groups:int|None=None, # Groups of the batch for batch norm; None: of 32 images, as in the paper
-    shuffle:bool=True, # Deal keys to other groups than their queries
     opt=partial(torch.optim.SGD, momentum=0.9), # Torch optimiser
     lr:float|None=None, # Peak learning rate; None: 0.03 for a batch of 256, scaled linearly
     wd:float=1e-4, # Weight decay
@@ -161,9 +152,9 @@ def moco_learner(
     "MoCo (He et al. 2019), version 2 (Chen et al. 2020) by default"
     n = dls.train.bs//dls.train.parts
     if groups is None: groups = next(g for g in range(max(1, n//32), 0, -1) if n%g==0)
-    model = MoCo(encoder, d_hid, d_out, n_layers, bn, temp, queue, groups, shuffle)
+    model = MoCo(encoder, groups=groups, **taken(MoCo, kwargs))
     views,lr = moco_views(encoder.sz) if views is None else views,scale_lr(0.03, dls.train.bs) if lr is None else lr
-    return ssl_learner(dls, model, views, opt=opt, lr=lr, wd=wd, warmup=warmup, cbs=[EMATeacher(mom, model.pairs), *L(cbs)], **kwargs)
+    return ssl_learner(dls, model, views, opt=opt, lr=lr, wd=wd, warmup=warmup, cbs=[EMATeacher(mom), *L(cbs)], **kwargs)
 
 # %% ../../nbs/02_contrastive/30_moco.ipynb #a75d702c
 SETTINGS = {

@@ -10,40 +10,39 @@ import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
 from fastcore.basics import patch
-from fastcore.meta import delegates
 from fastai.learner import Learner
 
 from ..core.distrib import gather
+from ..core.exact import check_rows,exact
 from ..core.memory import Queue
 from ..core.nets import predictor,projector
 from ..core.optim import LARS
 from ..core.schedules import scale_lr
-from ..core.train import ssl_learner
+from ..core.train import ssl_learner,taken,trains
 from ..core.views import simclr_views
 
 # %% ../../nbs/02_contrastive/50_nnclr.ipynb #2ee6f62e
+@exact
 @torch.no_grad()
 def nearest(
     z:Tensor, # Embeddings `(n,d)`, of any length but zero
     support:Tensor, # Support set `(m,d)`, rows of unit length
 )->Tensor: # For each embedding the number of the most similar row, int64 `(n,)`
     "Where in the support set the nearest neighbour of each embedding stands"
-    with torch.autocast(z.device.type, enabled=False): # in half precision many rows would be equally near
-        return (z.to(support.dtype)@support.T).argmax(1)
+    return (z.to(support.dtype)@support.T).argmax(1) # in half precision many rows would be equally near
 
 # %% ../../nbs/02_contrastive/50_nnclr.ipynb #0d9212a9
+@exact
 def nnclr_loss(
     near:Tensor, # Neighbour of each image `(n,d)`, looked up for one view
     p:Tensor, # Prediction from the other view `(n,d)`
     temp:float=0.1, # Softmax temperature
 )->Tensor: # Scalar: `log(n)` for a guess
     "Contrast between neighbours and predictions, in both directions"
-    if near.shape!=p.shape: raise ValueError(f"neighbours and predictions differ in shape: {tuple(near.shape)} and {tuple(p.shape)}")
-    if p.ndim!=2 or len(p)<2: raise ValueError(f"need (n,d) with n of at least 2, got {tuple(p.shape)}: one image has no negatives")
-    with torch.autocast(p.device.type, enabled=False):
-        near,p = (F.normalize(o.to(torch.promote_types(o.dtype, torch.float32)), dim=1) for o in (near,p))
-        sim,own = near@p.T/temp,torch.arange(len(p), device=p.device)
-        return (F.cross_entropy(sim, own)+F.cross_entropy(sim.T, own))/2
+    check_rows(near, p, 'neighbours and predictions', 2, 'one image has no negatives')
+    near,p = (F.normalize(o, dim=1) for o in (near,p))
+    sim,own = near@p.T/temp,torch.arange(len(p), device=p.device)
+    return (F.cross_entropy(sim, own)+F.cross_entropy(sim.T, own))/2
 
 # %% ../../nbs/02_contrastive/50_nnclr.ipynb #c1481eb4
 nnclr_views = simclr_views # Two views from one distribution
@@ -99,16 +98,11 @@ def move_state(self:NNCLR,
     self.queue.push()
 
 # %% ../../nbs/02_contrastive/50_nnclr.ipynb #01349e0f
-@delegates(ssl_learner)
+@trains(NNCLR)
 def nnclr_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder`, or any module with width `d`
     views=None, # `core.views.Views` with two views; None: SimCLR's, at the size of the encoder
-    d_hid:int=2048, # Hidden width of the projector
-    d_out:int=256, # Width of projections and predictions
-    d_pred:int=4096, # Hidden width of the predictor
-    temp:float=0.1, # Softmax temperature
-    queue:int=98304, # Rows of the support set; fewer than there are images
     opt=LARS, # Torch optimiser
     lr:float|None=None, # Peak learning rate; None: 0.3 for a batch of 256, scaled linearly
     wd:float=1e-6, # Weight decay
@@ -116,7 +110,7 @@ def nnclr_learner(
     **kwargs
 )->Learner: # `learn.fit(epochs)` trains
     "NNCLR (Dwibedi et al. 2021)"
-    model = NNCLR(encoder, d_hid, d_out, d_pred, temp, queue)
+    model = NNCLR(encoder, **taken(NNCLR, kwargs))
     views,lr = nnclr_views(encoder.sz) if views is None else views,scale_lr(0.3, dls.train.bs) if lr is None else lr
     return ssl_learner(dls, model, views, opt=opt, lr=lr, wd=wd, warmup=warmup, **kwargs)
 

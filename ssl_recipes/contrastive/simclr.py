@@ -9,29 +9,28 @@ __all__ = ['VARIANTS', 'SMALLEST', 'nt_xent', 'SimCLR', 'simclr_learner']
 import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
-from fastcore.meta import delegates
 from fastai.learner import Learner
 
 from ..core.distrib import gather
+from ..core.exact import check_rows,exact
 from ..core.nets import projector
 from ..core.optim import LARS
 from ..core.schedules import scale_lr
-from ..core.train import ssl_learner
+from ..core.train import ssl_learner,taken,trains
 from ..core.views import simclr_views
 
 # %% ../../nbs/02_contrastive/10_simclr.ipynb #7ca8e629
+@exact
 def nt_xent(
     z1:Tensor, # Projections of the first view `(n,d)`
     z2:Tensor, # Projections of the second view, same shape as `z1`
     temp:float=0.5, # Softmax temperature: lower makes the nearest negatives count more
 )->Tensor: # Mean cross-entropy of picking each row's other view among `2n-1` candidates
     "SimCLR loss (NT-Xent): each projection must single out the other view of its own image"
-    if z1.shape != z2.shape: raise ValueError(f"views differ in shape: {tuple(z1.shape)} and {tuple(z2.shape)}")
-    if z1.ndim != 2 or len(z1)<2: raise ValueError(f"need (n,d) with n of at least 2, got {tuple(z1.shape)}: one image has no negatives")
-    with torch.autocast(z1.device.type, enabled=False):
-        n,z = len(z1),F.normalize(torch.cat([z1,z2]).to(torch.promote_types(z1.dtype, torch.float32)), dim=1)
-        sim = (z @ z.T / temp).fill_diagonal_(-torch.inf) # a row may not choose itself
-        return F.cross_entropy(sim, torch.arange(2*n, device=z.device).roll(n))
+    check_rows(z1, z2, 'views', 2, 'one image has no negatives')
+    n,z = len(z1),F.normalize(torch.cat([z1,z2]), dim=1)
+    sim = (z @ z.T / temp).fill_diagonal_(-torch.inf) # a row may not choose itself
+    return F.cross_entropy(sim, torch.arange(2*n, device=z.device).roll(n))
 
 # %% ../../nbs/02_contrastive/10_simclr.ipynb #fa8fb3fd
 class SimCLR(nn.Module):
@@ -63,24 +62,20 @@ class SimCLR(nn.Module):
         return nt_xent(*map(gather, zs), temp=self.temp)
 
 # %% ../../nbs/02_contrastive/10_simclr.ipynb #ea77d221
-@delegates(ssl_learner)
+@trains(SimCLR)
 def simclr_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder`, or any module with width `d`
     views=None, # `core.views.Views` with two views; None: the paper's, at the size of the encoder
-    d_hid:int|None=None, # Hidden width of the head; None: that of the representation
-    d_out:int=128, # Width of the projections
-    n_layers:int=2, # Linear layers of the head: 2 in SimCLR, 3 in SimCLR v2
-    last_bn:bool=False, # Batch norm after the last layer too, as in the authors' code
-    temp:float=0.5, # Softmax temperature
     opt=LARS, # Torch optimiser
     lr:float|None=None, # Peak learning rate; None: 0.3 for a batch of 256, scaled linearly
     wd:float=1e-6, # Weight decay
     **kwargs
 )->Learner: # `learn.fit(epochs)` trains
     "SimCLR (Chen et al. 2020), v1 by default; `n_layers=3` and a wider `d_hid` give the head of v2"
-    model = SimCLR(encoder, d_hid, d_out, n_layers, last_bn, temp)
-    return ssl_learner(dls, model, views or simclr_views(encoder.sz), opt=opt, lr=lr or scale_lr(0.3, dls.train.bs), wd=wd, **kwargs)
+    model = SimCLR(encoder, **taken(SimCLR, kwargs))
+    views,lr = simclr_views(encoder.sz) if views is None else views,scale_lr(0.3, dls.train.bs) if lr is None else lr
+    return ssl_learner(dls, model, views, opt=opt, lr=lr, wd=wd, **kwargs)
 
 # %% ../../nbs/02_contrastive/10_simclr.ipynb #dddf9035
 VARIANTS = dict(linear_head=dict(set=dict(n_layers=1)), v2=dict(set=dict(n_layers=3))) # Name -> settings

@@ -6,10 +6,13 @@
 __all__ = ['BadInput', 'one_of', 'atomic_path', 'seeded', 'keep_memory']
 
 # %% ../../nbs/00_core/00_base.ipynb #67ab3b25
-import ctypes,difflib,os,sys,tempfile
+import ctypes,difflib,os,sys,tempfile,warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterable
+
+# %% ../../nbs/00_core/00_base.ipynb #76ac33c9
+warnings.filterwarnings('ignore', message='.*torch.jit.script.*') # raised while timm is imported, by something that it imports
 
 # %% ../../nbs/00_core/00_base.ipynb #a1fddb81
 class BadInput(ValueError):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Disproved', 'tiny_encoder', 'prove_definition', 'traced', 'prove_processes', 'prove_resume', 'prove_teacher',
-           'prove_life', 'prove_edges', 'other_values', 'prove_arguments']
+           'prove_life']
 
 # %% ../../nbs/00_core/70_proofs.ipynb #9a537904
 import sys,tempfile
@@ -342,88 +342,3 @@ def prove_life(
     now = score(enc.eval()) if score else None
     if score and not now>was+margin: raise Disproved(f"the trained encoder scores {now:.3f}, the random one {was:.3f}: less than {margin:.3f} more")
     print(f"life: loss {first:.3g} -> {last:.3g}, spread {row['spread']:.2f}, rank {row['rank']:.0f}" + (f", score {was:.3f} -> {now:.3f}" if score else ''))
-
-# %% ../../nbs/00_core/70_proofs.ipynb #d41a582e
-class _Reached(Callback):
-    "Which parameters got a gradient that is not zero, in any step"
-    run_valid = False
-    def before_fit(self): self.names = set()
-    def before_step(self): self.names |= {k for k,p in raw_model(self.learn).named_parameters() if p.grad is not None and p.grad.abs().sum()>0}
-
-def _map(f, o):
-    "`f` of each floating tensor in nested outputs"
-    if isinstance(o, Tensor): return f(o) if o.is_floating_point() else o
-    return type(o)(_map(f, x) for x in o) if isinstance(o, (tuple,list)) else {k:_map(f, x) for k,x in o.items()} if isinstance(o, dict) else o
-
-def _first_row(value):
-    "A copy of a tensor whose first row is `value`"
-    def f(t):
-        t = t.detach().clone()
-        if t.ndim>1: t[0] = value
-        return t.requires_grad_()
-    return f
-
-# %% ../../nbs/00_core/70_proofs.ipynb #a68aaded
-def prove_edges(
-    make:Callable, # Builds the `Learner`
-)->None: # Nothing; a line is printed
-    "Prove that a recipe's loss is as exact in half precision as its inputs, finite for a row of zeros, NaN for one of NaN, and that all that is trained gets a gradient"
-    learn,seen = make(),_Reached()
-    learn.add_cb(seen)
-    with learn.no_bar(), learn.no_logging(): learn.fit(1)
-    model,dl = raw_model(learn).train(),learn.dls.train
-    if dry := [k for k,p in model.named_parameters() if p.requires_grad and k.split('.')[0]!='probe' and k not in seen.names]:
-        raise Disproved(f"'{dry[0]}' is to be trained and got no gradient in an epoch; {len(dry)} such parameters")
-    x,idx = next(iter(dl))
-    outs = model(*learn.apply_views.views(x, idx, 0))
-    half = _map(lambda t: t.detach().bfloat16(), outs)
-    with torch.autocast(x.device.type, torch.bfloat16): low = model.loss(half, idx)
-    full = model.loss(_map(Tensor.float, half), idx)
-    if low.dtype!=torch.float32: raise Disproved(f"the loss of outputs in bfloat16 is computed in {low.dtype}: leave autocast inside of it")
-    if not (err := _off(low, full))<1e-5: raise Disproved(f"the loss adds an error of {err:.1e} to outputs in bfloat16: {low.item():.6g} instead of {full.item():.6g}")
-    leaves,zero = [],_map(_first_row(0.), outs)
-    _map(lambda t: leaves.append(t) or t, zero)
-    loss = model.loss(zero, idx)
-    grads = torch.autograd.grad(loss, leaves, allow_unused=True)
-    if not loss.isfinite() or not all(g.isfinite().all() for g in grads if g is not None): raise Disproved(f"a row of zeros makes the loss {loss.item():.6g} or its gradient infinite or NaN: divide by a length that has a lower bound")
-    try: bad = model.loss(_map(_first_row(torch.nan), outs), idx)
-    except ValueError: bad = torch.tensor(torch.nan) # refused
-    if not bad.isnan(): raise Disproved(f"a row of NaN gives a loss of {bad.item():.6g}: it hides that the training has failed")
-    print(f"edges: {err:.0e} of its own in half precision, a row of zeros is finite, NaN stays NaN, {len(seen.names)} parameters get a gradient")
-
-# %% ../../nbs/00_core/70_proofs.ipynb #5d6ece57
-def other_values(
-    value, # What an argument is by default
-)->list: # Values to try, one after the other; empty where none can be made up
-    "Values of the same kind"
-    if isinstance(value, bool): return [not value]
-    if isinstance(value, int): return [value+1, 2*value, value//2]
-    if isinstance(value, float): return [value/2, value+0.25, value/1000, 2*value, 3.]
-    if isinstance(value, tuple): return [tuple(0.8*v for v in value)]
-    return [2, 0.5, 8, 16] if value is None else []
-
-def prove_arguments(
-    make:Callable, # Builds the `Learner`, called with arguments that shall be others
-    arguments:dict, # Name -> its value in what `make` builds without
-    values:dict|None=None, # Name -> list of values to try, where others would not do
-    steps:int=4, # Optimiser steps
-)->None: # Nothing; a line is printed
-    "Prove that each argument of a recipe does something: with another value a short training ends elsewhere"
-    base,tried,left = traced(make, steps, torch.float64),[],[]
-    for k,v in arguments.items():
-        taken = []
-        for o in (values or {}).get(k, other_values(v)):
-            try: now = traced(lambda: make(**{k:o}), steps, torch.float64)
-            except (ValueError,AssertionError,RuntimeError,TypeError,ZeroDivisionError): continue # no value that it takes
-            taken.append(o)
-            if _elsewhere(now, base): tried.append(k); break
-        else:
-            if taken: raise Disproved(f"the argument {k} changes nothing in {steps} steps: tried {', '.join(map(repr, taken))} instead of {v!r}")
-            left.append(k)
-    print(f"arguments: {len(tried)} change what is trained" + f"; not tried: {', '.join(left)}"*bool(left))
-
-def _elsewhere(a, b):
-    "Whether two traces differ, in losses or in any number or shape of the state"
-    x,y = a['state'],b['state']
-    if a['losses'].shape!=b['losses'].shape or x.keys()!=y.keys() or any(x[k].shape!=y[k].shape for k in x): return True
-    return not torch.equal(a['losses'], b['losses']) or any(not torch.equal(x[k], y[k]) for k in x)

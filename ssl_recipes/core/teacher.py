@@ -73,9 +73,15 @@ class EMATeacher(Callback):
     order,run_valid = 20,False # after the step, before anything is recorded
     def __init__(self,
         mom:float|Callable=0.996, # Momentum, or its schedule `f(step, n_steps)`
-        pairs:dict[str,str]|None=None, # Attributes of the model: `{teacher: student}`; default `{'teacher': 'student'}`
+        pairs:dict[str,str]|None=None, # Attributes of the model: `{teacher: student}`; None: the parts of each `Teacher` and what they are named after, or `{'teacher': 'student'}`
         buffers:str='copy', # Float buffers of the teacher: 'copy' them from the student or average them ('ema')
-    ): self.mom,self.pairs,self.buffers = mom,pairs or {'teacher':'student'},buffers
+    ): self.mom,self.given,self.buffers = mom,pairs,buffers
+
+    @property
+    def pairs(self):
+        "Teacher -> student, by name"
+        if self.given: return self.given
+        return {f'{name}.{k}':k for name,m in raw_model(self.learn).named_modules() if isinstance(m, Teacher) for k in m} or {'teacher':'student'}
 
     def after_step(self):
         if not self.learn.clock.stepped: return

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['ApplyViews', 'bf16_helps', 'to_float32', 'AutoCast', 'StopOnNonFinite', 'ssl_learner', 'SkipEmptyValidation',
-           'MoveState', 'quiet_fit', 'FreezeFirst']
+           'MoveState', 'taken', 'trains', 'quiet_fit', 'FreezeFirst']
 
 # %% ../../nbs/00_core/40_train.ipynb #e078ee72
+import inspect
 from functools import partial
 from typing import Callable
 import torch
@@ -93,6 +94,7 @@ def ssl_learner(
     opt:Callable=torch.optim.AdamW, # Torch optimiser, called with parameter groups and `lr`
     lr:float=1e-3, # Peak learning rate, for the effective batch as it is
     wd:float=1e-2, # Weight decay; biases, norms and other vectors get none
+    groups:Callable=param_groups, # `groups(model, wd)` returns the optimiser's parameter groups
     warmup:float=0.1, # Warm-up: a share of all steps if below 1, else a number of steps
     lr_end:float=0., # Learning rate of the last step
     bf16:bool|None=None, # Run the model in bfloat16; None: where the hardware gains from it
@@ -107,7 +109,7 @@ def ssl_learner(
     if chunk: pieces.append(Chunks(chunk, ghost))
     if bf16 or (bf16 is None and bf16_helps(next(model.parameters()).device)): pieces.append(AutoCast())
     return Learner(dls, model, loss_func=model.loss, opt_func=partial(OptimWrapper, opt=opt), lr=lr,
-                   splitter=partial(param_groups, wd=wd), cbs=[*pieces, *L(cbs)], **kwargs)
+                   splitter=partial(groups, wd=wd), cbs=[*pieces, *L(cbs)], **kwargs)
 
 class SkipEmptyValidation(Callback):
     "Without validation images there is no pass over them and no column of `None`"
@@ -125,6 +127,38 @@ class MoveState(Callback):
     def after_step(self):
         f = getattr(raw_model(self.learn), 'move_state', None)
         if f and self.learn.clock.stepped: f(self.step, self.n_steps)
+
+# %% ../../nbs/00_core/40_train.ipynb #76eea4a8
+def taken(
+    f:Callable, # A function, or a class
+    kwargs:dict, # Loses what is taken
+)->dict: # Name -> value
+    "Those of `kwargs` that `f` has an argument for"
+    return {k:kwargs.pop(k) for k in inspect.signature(f).parameters if k in kwargs}
+
+def _documented_by(f, by):
+    "Let fastcore look up comments of arguments that `f` does not have in `by`"
+    while f is not by and hasattr(f, '__delwrap__'): f = f.__delwrap__
+    if f is not by: f.__delwrap__ = by
+
+def trains(
+    model:type, # The method
+    but:tuple=(), # Arguments of the model that the learner finds out itself
+):
+    "Decorator of a method's learner with `**kwargs`: it takes what `model` takes but for `encoder`, and what `ssl_learner` takes"
+    def deco(f):
+        own = {k:p for k,p in inspect.signature(f).parameters.items() if p.kind!=p.VAR_KEYWORD}
+        def more(g, *skip): return {k:p for k,p in inspect.signature(g).parameters.items() if k not in (*own,*skip) and p.kind!=p.VAR_KEYWORD}
+        mine = more(model, 'encoder', *but)
+        first = {k:own[k] for k in list(own)[:3]} # dls, encoder, views
+        rest = mine|{k:p for k,p in own.items() if k not in first}
+        rest |= more(ssl_learner, 'model', *rest)
+        f.__signature__ = inspect.signature(f).replace(parameters=[*first.values(), *(p.replace(kind=p.KEYWORD_ONLY) for p in rest.values())])
+        f.method,f.takes = model,[*mine, *list(own)[3:]] # what is the method's own
+        _documented_by(f, model.__init__)
+        _documented_by(f, ssl_learner)
+        return f
+    return deco
 
 # %% ../../nbs/00_core/40_train.ipynb #fdc15e51
 @add_to

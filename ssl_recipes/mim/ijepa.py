@@ -13,20 +13,21 @@ import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
 from fastcore.foundation import L
-from fastcore.meta import delegates
 from fastai.learner import Learner
 from timm.models.vision_transformer import Block
 
 from ..core.base import BadInput
 from ..core.draws import sample_key,uniform
+from ..core.exact import exact
 from ..core.masks import MaskedViews,mean_of_patches_,rectangles,sincos,visible_tokens,vision_transformer
 from ..core.schedules import ScheduleSteps,cosine,scale_lr
 from ..core.teacher import EMATeacher,Teacher
-from ..core.train import ssl_learner
+from ..core.train import ssl_learner,taken,trains
 from ..core.transforms import RandomResizedCrop
 from ..core.views import Pipeline,Views
 
 # %% ../../nbs/05_mim/30_ijepa.ipynb #4c2ddabf
+@exact
 def ijepa_loss(
     pred:Tensor, # Predictions `(n,k,t,d)`: `k` blocks of `t` patches
     target:Tensor, # The teacher's tokens of these patches, same shape
@@ -35,10 +36,8 @@ def ijepa_loss(
     "I-JEPA's loss: smooth L1 distance to the normalised tokens of the teacher"
     if pred.shape!=target.shape or pred.ndim!=4: raise ValueError(f"need two tensors (n,k,t,d), got {tuple(pred.shape)} and {tuple(target.shape)}")
     if real.shape!=pred.shape[:3]: raise ValueError(f"a mask of shape {tuple(real.shape)} for blocks {tuple(pred.shape)}: need {tuple(pred.shape[:3])}")
-    with torch.autocast(pred.device.type, enabled=False):
-        pred,target,real = (o.to(torch.promote_types(pred.dtype, torch.float32)) for o in (pred,target,real))
-        err = F.smooth_l1_loss(pred, F.layer_norm(target.detach(), target.shape[-1:]), reduction='none').mean(3)
-        return ((err*real).sum(2)/real.sum(2).clamp(min=1)).mean()
+    err = F.smooth_l1_loss(pred, F.layer_norm(target.detach(), target.shape[-1:]), reduction='none').mean(3)
+    return ((err*real).sum(2)/real.sum(2).clamp(min=1)).mean()
 
 # %% ../../nbs/05_mim/30_ijepa.ipynb #281521a3
 def ijepa_masks(
@@ -152,7 +151,6 @@ def tokens(
 # %% ../../nbs/05_mim/30_ijepa.ipynb #021ac209
 class IJEPA(nn.Module):
     "I-JEPA: a student that sees a block, a teacher that sees everything, a predictor between them"
-    pairs = {'teacher.encoder':'encoder'} # For `EMATeacher`
     def __init__(self,
         encoder:nn.Module, # `Encoder` with a timm vision transformer; what is kept, as the mean of its patches
         d_pred:int=384, # Width of the predictor
@@ -162,6 +160,7 @@ class IJEPA(nn.Module):
         aspect:tuple=(0.75,1.5), # Range of its height/width
         share:float=0.6, # Most that a context may have, as a part of the patches
     ):
+        if not 0<share<=1: raise BadInput(f"share is {share}; possible: above 0, and at most 1, which cuts no context")
         super().__init__()
         body = vision_transformer(encoder)
         self.encoder,self.p = mean_of_patches_(encoder),body.patch_embed.patch_size[0]
@@ -189,18 +188,12 @@ class IJEPA(nn.Module):
     def loss(self, outs, idx): return ijepa_loss(*outs) # of what `forward` returned
 
 # %% ../../nbs/05_mim/30_ijepa.ipynb #0a721ed5
-@delegates(ssl_learner)
+@trains(IJEPA)
 def ijepa_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder` of a vision transformer
     views=None, # `core.views.Views` with one view; None: the paper's, at the size of the encoder
-    d_pred:int=384, # Width of the predictor
-    depth:int=12, # Its blocks
-    heads:int|None=None, # Its attention heads; None: as many as the encoder has
     k:int=4, # Targets of each image
-    scale:tuple=(0.15,0.2), # Range of a target's area, as a part of the image's
-    aspect:tuple=(0.75,1.5), # Range of its height/width
-    share:float=0.6, # Most that a context may have, as a part of the patches
     mom:float=0.996, # Momentum of the teacher in the first step
     mom_end:float=1., # And in the last; a straight line between them
     lr:float|None=None, # Peak learning rate; None: 1e-3 for a batch of 2048, scaled linearly
@@ -211,13 +204,12 @@ def ijepa_learner(
     **kwargs
 )->Learner: # `learn.fit(epochs)` trains
     "I-JEPA (Assran et al. 2023)"
-    if not 0<share<=1: raise BadInput(f"share is {share}; possible: above 0, and at most 1, which cuts no context")
-    model = IJEPA(encoder, d_pred, depth, heads, scale, aspect, share)
-    masks = partial(ijepa_masks, k=k, scale=tuple(scale), aspect=tuple(aspect), share=share)
+    model = IJEPA(encoder, **taken(IJEPA, kwargs))
+    masks = partial(ijepa_masks, k=k, scale=model.scale, aspect=model.aspect, share=model.share)
     views = MaskedViews(ijepa_views(encoder.sz) if views is None else views, model.p, mask=masks)
     rise = lambda step,n: mom+(mom_end-mom)*min(1, step/max(1, n-1))
     return ssl_learner(dls, model, views, lr=scale_lr(1e-3, dls.train.bs, ref=2048) if lr is None else lr, wd=wd, warmup=warmup,
-                       cbs=[EMATeacher(rise, model.pairs), ScheduleSteps(weight_decay=cosine(wd, wd_end)), *L(cbs)], **kwargs)
+                       cbs=[EMATeacher(rise), ScheduleSteps(weight_decay=cosine(wd, wd_end)), *L(cbs)], **kwargs)
 
 # %% ../../nbs/05_mim/30_ijepa.ipynb #f443a532
 SETTINGS = {

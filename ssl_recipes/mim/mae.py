@@ -10,17 +10,18 @@ from functools import partial
 
 import torch
 from torch import nn,Tensor
-from fastcore.meta import delegates
 from fastai.learner import Learner
 from timm.models.vision_transformer import Block
 
 from ..core.base import BadInput
+from ..core.exact import exact
 from ..core.masks import MaskedViews,masked_mean,norm_patches,patchify,random_masking,sincos,unpatchify,visible_tokens,vision_transformer
 from ..core.schedules import scale_lr
-from ..core.train import ssl_learner
+from ..core.train import ssl_learner,taken,trains
 from ..core.views import mae_views
 
 # %% ../../nbs/05_mim/10_mae.ipynb #6ef0dcbd
+@exact
 def mae_loss(
     pred:Tensor, # What the decoder painted `(n,l,d)`
     target:Tensor, # The patches as they are, same shape
@@ -29,10 +30,8 @@ def mae_loss(
 )->Tensor: # Scalar, 0 or more
     "MAE's loss: mean squared error over the hidden patches"
     if pred.shape!=target.shape or pred.ndim!=3: raise ValueError(f"need two tensors (n,l,d), got {tuple(pred.shape)} and {tuple(target.shape)}")
-    with torch.autocast(pred.device.type, enabled=False):
-        pred,target,mask = (o.to(torch.promote_types(pred.dtype, torch.float32)) for o in (pred,target,mask))
-        if norm: target = norm_patches(target)[0]
-        return masked_mean((pred-target).square().mean(2), mask)
+    if norm: target = norm_patches(target)[0]
+    return masked_mean((pred-target).square().mean(2), mask)
 
 # %% ../../nbs/05_mim/10_mae.ipynb #f65dcc2f
 class Decoder(nn.Module):
@@ -121,15 +120,12 @@ def reconstruct(
     return (x*norm.std+norm.mean).clamp(0, 1)
 
 # %% ../../nbs/05_mim/10_mae.ipynb #1b217959
-@delegates(ssl_learner)
+@trains(MAE)
 def mae_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder` of a vision transformer
     views=None, # `core.views.Views` with one view; None: the paper's, at the size of the encoder
     ratio:float=0.75, # Part of the patches that is hidden
-    d_dec:int=512, # Width of the decoder
-    depth:int=8, # Blocks of the decoder
-    norm:bool=True, # Normalise each patch of the target
     opt=partial(torch.optim.AdamW, betas=(0.9,0.95)), # Torch optimiser
     lr:float|None=None, # Peak learning rate; None: 1.5e-4 for a batch of 256, scaled linearly
     wd:float=0.05, # Weight decay
@@ -138,7 +134,7 @@ def mae_learner(
 )->Learner: # `learn.fit(epochs)` trains
     "MAE (He et al. 2021)"
     if not 0<ratio<1: raise BadInput(f"ratio is {ratio}; possible: above 0, where nothing is to be guessed, and below 1")
-    model = MAE(encoder, d_dec, depth, norm)
+    model = MAE(encoder, **taken(MAE, kwargs))
     views = MaskedViews(mae_views(encoder.sz) if views is None else views, model.p, ratio)
     return ssl_learner(dls, model, views, opt=opt, lr=scale_lr(1.5e-4, dls.train.bs) if lr is None else lr, wd=wd, warmup=warmup, **kwargs)
 

@@ -8,16 +8,17 @@ __all__ = ['SETTINGS', 'SMALLEST', 'simmim_loss', 'simmim_views', 'SimMIM', 'sim
 # %% ../../nbs/05_mim/20_simmim.ipynb #c273984a
 import torch
 from torch import nn,Tensor
-from fastcore.meta import delegates
 from fastai.learner import Learner
 
 from ..core.base import BadInput
+from ..core.exact import exact
 from ..core.masks import MaskedViews,masked_mean,masked_tokens,mean_of_patches_,patchify,vision_transformer
 from ..core.schedules import scale_lr
-from ..core.train import ssl_learner
+from ..core.train import ssl_learner,taken,trains
 from ..core.views import Views,mae_views
 
 # %% ../../nbs/05_mim/20_simmim.ipynb #1b3b695d
+@exact
 def simmim_loss(
     pred:Tensor, # What the linear layer says `(n,l,d)`
     target:Tensor, # The patches as they are, same shape
@@ -26,9 +27,7 @@ def simmim_loss(
 )->Tensor: # Scalar, 0 or more
     "SimMIM's loss: mean absolute error over the hidden patches"
     if pred.shape!=target.shape or pred.ndim!=3: raise ValueError(f"need two tensors (n,l,d), got {tuple(pred.shape)} and {tuple(target.shape)}")
-    with torch.autocast(pred.device.type, enabled=False):
-        pred,target = (o.to(torch.promote_types(o.dtype, torch.float32)) for o in (pred,target))
-        return masked_mean((pred-target).abs().pow(power).mean(2), mask)
+    return masked_mean((pred-target).abs().pow(power).mean(2), mask)
 
 # %% ../../nbs/05_mim/20_simmim.ipynb #9575413b
 def simmim_views(
@@ -69,14 +68,13 @@ class SimMIM(nn.Module):
         return simmim_loss(*outs, self.power)
 
 # %% ../../nbs/05_mim/20_simmim.ipynb #1bdfe193
-@delegates(ssl_learner)
+@trains(SimMIM)
 def simmim_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder` of a vision transformer
     views=None, # `core.views.Views` with one view; None: the paper's, at the size of the encoder
     ratio:float=0.6, # Part of the units that is hidden
     unit:int|None=None, # Side of a unit, patches; None: a sixth of the image's side, and at least one patch
-    power:float=1, # Of the error: 1 is the paper's, 2 the square
     opt=torch.optim.AdamW, # Torch optimiser
     lr:float|None=None, # Peak learning rate; None: 1e-4 for a batch of 256, scaled linearly
     wd:float=0.05, # Weight decay
@@ -85,7 +83,7 @@ def simmim_learner(
 )->Learner: # `learn.fit(epochs)` trains
     "SimMIM (Xie et al. 2021)"
     if not 0<ratio<1: raise BadInput(f"ratio is {ratio}; possible: above 0, where nothing is to be guessed, and below 1")
-    model = SimMIM(encoder, power)
+    model = SimMIM(encoder, **taken(SimMIM, kwargs))
     if unit is None: unit = max(1, round(encoder.sz/6/model.p))
     views = MaskedViews(simmim_views(encoder.sz) if views is None else views, model.p, ratio, unit=unit)
     return ssl_learner(dls, model, views, opt=opt, lr=scale_lr(1e-4, dls.train.bs) if lr is None else lr, wd=wd, warmup=warmup, **kwargs)

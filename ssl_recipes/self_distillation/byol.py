@@ -10,32 +10,30 @@ import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
 from fastcore.foundation import L
-from fastcore.meta import delegates
 from fastai.learner import Learner
 
+from ..core.exact import check_rows,exact
 from ..core.nets import predictor,projector
 from ..core.optim import LARS
 from ..core.schedules import cosine,scale_lr
 from ..core.teacher import EMATeacher,Teacher
-from ..core.train import ssl_learner
+from ..core.train import ssl_learner,taken,trains
 from ..core.views import byol_views
 
 # %% ../../nbs/03_self_distillation/10_byol.ipynb #6461edc7
+@exact
 def byol_loss(
     p:Tensor, # Predictions `(n,d)`
     t:Tensor, # Targets, same shape as `p`
 )->Tensor: # Mean of `2-2cos` over rows, in [0,4]
     "BYOL's loss: squared distance between prediction and target, both of length 1"
-    if p.shape != t.shape: raise ValueError(f"predictions and targets differ in shape: {tuple(p.shape)} and {tuple(t.shape)}")
-    if p.ndim != 2 or not len(p): raise ValueError(f"need (n,d) with n of at least 1, got {tuple(p.shape)}")
-    with torch.autocast(p.device.type, enabled=False):
-        p,t = (F.normalize(o.to(torch.promote_types(o.dtype, torch.float32)), dim=1) for o in (p,t))
-        return 2-2*(p*t).sum(1).mean()
+    check_rows(p, t, 'predictions and targets')
+    p,t = (F.normalize(o, dim=1) for o in (p,t))
+    return 2-2*(p*t).sum(1).mean()
 
 # %% ../../nbs/03_self_distillation/10_byol.ipynb #fe739260
 class BYOL(nn.Module):
     "BYOL: from one view, predict the teacher's projection of the other"
-    pairs = {'teacher.encoder':'encoder', 'teacher.head':'head'} # For `EMATeacher`
     def __init__(self,
         encoder:nn.Module, # Maps images to `(n, encoder.d)`; what is kept
         d_hid:int=4096, # Hidden width of projector and predictor
@@ -64,14 +62,11 @@ class BYOL(nn.Module):
         return byol_loss(p1, t2)+byol_loss(p2, t1)
 
 # %% ../../nbs/03_self_distillation/10_byol.ipynb #96f30c54
-@delegates(ssl_learner)
+@trains(BYOL)
 def byol_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder`, or any module with width `d`
     views=None, # `core.views.Views` with two views; None: the paper's, at the size of the encoder
-    d_hid:int=4096, # Hidden width of projector and predictor
-    d_out:int=256, # Width of the projections
-    last_bn:bool=False, # End the projector with batch norm, as later methods do
     mom:float=0.996, # Momentum of the teacher in the first step
     mom_end:float=1., # And in the last; half a cosine between them
     opt=LARS, # Torch optimiser
@@ -82,10 +77,10 @@ def byol_learner(
     **kwargs
 )->Learner: # `learn.fit(epochs)` trains
     "BYOL (Grill et al. 2020)"
-    model = BYOL(encoder, d_hid, d_out, last_bn)
+    model = BYOL(encoder, **taken(BYOL, kwargs))
     views,lr = byol_views(encoder.sz) if views is None else views,scale_lr(0.2, dls.train.bs) if lr is None else lr
     return ssl_learner(dls, model, views, opt=opt, lr=lr, wd=wd, warmup=warmup,
-                       cbs=[EMATeacher(cosine(mom, mom_end), model.pairs), *L(cbs)], **kwargs)
+                       cbs=[EMATeacher(cosine(mom, mom_end)), *L(cbs)], **kwargs)
 
 # %% ../../nbs/03_self_distillation/10_byol.ipynb #b1c44452
 SETTINGS = {

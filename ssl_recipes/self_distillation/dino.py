@@ -10,18 +10,20 @@ import torch
 from torch import nn,Tensor
 from fastcore.basics import patch
 from fastcore.foundation import L
-from fastcore.meta import delegates
 from fastai.callback.training import GradientClip
 from fastai.learner import Learner
 
+from ..core.exact import exact
 from ..core.memory import Center
 from ..core.nets import by_size,dino_head
 from ..core.schedules import ScheduleSteps,cosine,scale_lr
 from ..core.teacher import EMATeacher,Teacher
-from ..core.train import FreezeFirst,ssl_learner
+from ..core.train import FreezeFirst,ssl_learner,taken,trains
 from ..core.views import dino_views
 
 # %% ../../nbs/03_self_distillation/30_dino.ipynb #7e091aba
+@torch.no_grad()
+@exact
 def dino_targets(
     teacher:Tensor, # Scores `(...,k)`
     center:Tensor, # What is subtracted, `(k,)`
@@ -29,11 +31,10 @@ def dino_targets(
 )->Tensor: # Distributions `(...,k)`, without gradient
     "The teacher's answer: centred, then sharpened"
     if teacher.shape[-1:]!=center.shape: raise ValueError(f"scores of {tuple(teacher.shape[-1:])} prototypes, but a centre of {tuple(center.shape)}")
-    with torch.no_grad(), torch.autocast(teacher.device.type, enabled=False):
-        t,c = (o.to(torch.promote_types(o.dtype, torch.float32)) for o in (teacher,center))
-        return ((t-c)/temp).softmax(-1)
+    return ((teacher-center)/temp).softmax(-1)
 
 # %% ../../nbs/03_self_distillation/30_dino.ipynb #87fb4eaf
+@exact
 def dino_loss(
     student:Tensor, # The student's scores of all views `(v,n,k)`, the large ones first
     teacher:Tensor, # The teacher's of the large views, in the same order `(g,n,k)`
@@ -46,15 +47,13 @@ def dino_loss(
     if rest!=want or len(rest)!=2 or not rest[0]: raise ValueError(
         f"scores of student and teacher must be (v,n,k) and (g,n,k) with n of at least 1, got {tuple(student.shape)} and {tuple(teacher.shape)}")
     if not 1<=g<=v or v<2: raise ValueError(f"{v} views of the student and {g} of the teacher: there is no pair of different views, or a large view is missing")
-    with torch.autocast(student.device.type, enabled=False):
-        logq = (student.to(torch.promote_types(student.dtype, torch.float32))/temp).log_softmax(-1)
-        p = dino_targets(teacher, center, teacher_temp)
-        return ((p*logq[:g]).sum()-(p.sum(0)*logq.sum(0)).sum())/(rest[0]*g*(v-1))
+    logq = (student/temp).log_softmax(-1)
+    p = dino_targets(teacher, center, teacher_temp)
+    return ((p*logq[:g]).sum()-(p.sum(0)*logq.sum(0)).sum())/(rest[0]*g*(v-1))
 
 # %% ../../nbs/03_self_distillation/30_dino.ipynb #d1333cde
 class DINO(nn.Module):
     "DINO: answer for each view as the teacher does for another, large one"
-    pairs = {'teacher.encoder':'encoder', 'teacher.head':'head'} # For `EMATeacher`
     def __init__(self,
         encoder:nn.Module, # Maps images of all sizes to `(n, encoder.d)`; what is kept
         k:int=65536, # Prototypes
@@ -103,20 +102,11 @@ def move_state(self:DINO,
     self.teacher_temp.fill_(a+(b-a)*min(step/n, 1.))
 
 # %% ../../nbs/03_self_distillation/30_dino.ipynb #11d41475
-@delegates(ssl_learner)
+@trains(DINO, but=('n_large',))
 def dino_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder`, or any module with width `d` that takes views of all sizes
     views=None, # `core.views.Views`, two large ones first; None: the paper's, at the size of the encoder
-    k:int=65536, # Prototypes
-    d_hid:int=2048, # Hidden width of the head
-    d_neck:int=256, # Width of its bottleneck
-    bn:bool=False, # Batch norm in the head
-    temp:float=0.1, # The student's temperature
-    teacher_temp:float=0.04, # The teacher's in the first step
-    teacher_temp_end:float=0.07, # And after the rise
-    temp_warm:float=0.3, # Length of the rise, as a share of all steps
-    center_mom:float=0.9, # Momentum of the centre; 1: no centring
     mom:float=0.996, # Momentum of the teacher in the first step
     mom_end:float=1., # And in the last; half a cosine between them
     freeze:float=0.01, # Prototypes rest: for a share of all steps if below 1, else for so many
@@ -130,9 +120,9 @@ def dino_learner(
     **kwargs
 )->Learner: # `learn.fit(epochs)` trains
     "DINO (Caron et al. 2021)"
-    model = DINO(encoder, k, d_hid, d_neck, bn, temp, teacher_temp, teacher_temp_end, temp_warm, center_mom)
+    model = DINO(encoder, **taken(DINO, kwargs))
     views,lr = dino_views(encoder.sz) if views is None else views,scale_lr(5e-4, dls.train.bs) if lr is None else lr
-    own = [EMATeacher(cosine(mom, mom_end), model.pairs), ScheduleSteps(weight_decay=cosine(wd, wd_end)), FreezeFirst('head.prototypes', freeze), GradientClip(clip)]
+    own = [EMATeacher(cosine(mom, mom_end)), ScheduleSteps(weight_decay=cosine(wd, wd_end)), FreezeFirst('head.prototypes', freeze), GradientClip(clip)]
     return ssl_learner(dls, model, views, opt=opt, lr=lr, wd=wd, lr_end=lr_end, cbs=[*own, *L(cbs)], **kwargs)
 
 # %% ../../nbs/03_self_distillation/30_dino.ipynb #a6e7bba3

@@ -16,16 +16,18 @@ from fastai.learner import Learner
 
 from ..core.base import BadInput
 from ..core.draws import fork,sample_key,uniform
+from ..core.exact import exact
 from ..core.masks import MaskedViews,block_masking,masked_tokens,vision_transformer
 from ..core.memory import Center
 from ..core.nets import by_size,dino_head
 from ..core.schedules import ScheduleSteps,cosine,scale_lr
 from ..core.teacher import EMATeacher,Teacher
-from ..core.train import FreezeFirst,ssl_learner
+from ..core.train import FreezeFirst,ssl_learner,taken,trains
 from ..core.views import dino_views
 from .dino import DINO,dino_targets
 
 # %% ../../nbs/03_self_distillation/40_ibot.ipynb #5868134f
+@exact
 def patch_loss(
     student:Tensor, # The student's scores of all patches of views in which some are hidden `(n,l,k)`
     teacher:Tensor, # The teacher's of the same views, unmasked `(n,l,k)`
@@ -37,11 +39,10 @@ def patch_loss(
     "Cross-entropy from the teacher's answer for a patch to that of a student who does not see it"
     if student.shape!=teacher.shape or teacher.shape[:-1]!=mask.shape or mask.ndim!=2 or not mask.numel(): raise ValueError(
         f"need scores (n,l,k) of both and a mask (n,l), got {tuple(student.shape)}, {tuple(teacher.shape)} and {tuple(mask.shape)}")
-    with torch.autocast(student.device.type, enabled=False):
-        hidden = mask>0
-        logq = (student[hidden].to(torch.promote_types(student.dtype, torch.float32))/temp).log_softmax(-1)
-        share = (hidden.to(logq.dtype)/hidden.sum(1, keepdim=True).clamp_min(1))[hidden] # each image counts once
-        return -((dino_targets(teacher[hidden], center, teacher_temp)*logq).sum(1)*share).sum()/len(mask)
+    hidden = mask>0
+    logq = (student[hidden]/temp).log_softmax(-1)
+    share = (hidden.to(logq.dtype)/hidden.sum(1, keepdim=True).clamp_min(1))[hidden] # each image counts once
+    return -((dino_targets(teacher[hidden], center, teacher_temp)*logq).sum(1)*share).sum()/len(mask)
 
 # %% ../../nbs/03_self_distillation/40_ibot.ipynb #22bada2d
 def ibot_masking(
@@ -63,6 +64,7 @@ def ibot_masking(
 ibot_views = dino_views # for `ssl_recipes train ibot`; the learner puts masks behind them
 
 # %% ../../nbs/03_self_distillation/40_ibot.ipynb #f9b79ccb
+@delegates()
 class IBOT(DINO):
     "iBOT: DINO, and for hidden patches the teacher's answer of the same view"
     def __init__(self,
@@ -74,17 +76,16 @@ class IBOT(DINO):
         shared:bool=True, # One head for class token and patches
         weight:float=1., # Of the patches' part of the loss
         center_mom:float=0.9, # Momentum of both centres
-        **kw # `temp`, `teacher_temp`, `teacher_temp_end`, `temp_warm`, `n_large` of `DINO`
+        **kwargs
     ):
         body = vision_transformer(encoder)
-        super().__init__(encoder, k, d_hid, d_neck, bn, center_mom=center_mom, **kw)
+        super().__init__(encoder, k, d_hid, d_neck, bn, center_mom=center_mom, **kwargs)
         if body.cls_token is None: raise BadInput(f"{encoder.title} has no class token: iBOT needs one")
         self.n_pre,self.weight = body.num_prefix_tokens,weight
         self.mask_token,self.patch_center = nn.Parameter(torch.zeros(encoder.d)),Center(k, center_mom)
         if shared: return
         self.patch_head = dino_head(encoder.d, k, d_hid, d_neck, bn=bn)
         self.teacher = Teacher(encoder=encoder, head=self.head, patch_head=self.patch_head)
-        self.pairs = {**self.pairs, 'teacher.patch_head':'patch_head'}
 
 # %% ../../nbs/03_self_distillation/40_ibot.ipynb #3d5a98aa
 @patch
@@ -134,22 +135,11 @@ def move_state(self:IBOT,
     DINO.move_state(self, step, n_steps)
 
 # %% ../../nbs/03_self_distillation/40_ibot.ipynb #81bde396
-@delegates(ssl_learner)
+@trains(IBOT, but=('n_large',))
 def ibot_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder` of a vision transformer
     views=None, # `core.views.Views`, two large ones first; None: DINO's, at the size of the encoder
-    k:int=8192, # Prototypes
-    d_hid:int=2048, # Hidden width of the head
-    d_neck:int=256, # Width of its bottleneck
-    bn:bool=False, # Batch norm in the head
-    shared:bool=True, # One head for class token and patches
-    weight:float=1., # Of the patches' part of the loss
-    temp:float=0.1, # The student's temperature
-    teacher_temp:float=0.04, # The teacher's in the first step
-    teacher_temp_end:float=0.07, # And after the rise
-    temp_warm:float=0.3, # Length of the rise, as a share of all steps
-    center_mom:float=0.9, # Momentum of the centres; 1: no centring
     mom:float=0.996, # Momentum of the teacher in the first step
     mom_end:float=1., # And in the last; half a cosine between them
     freeze:float=0.01, # Prototypes rest: for a share of all steps if below 1, else for so many
@@ -164,10 +154,9 @@ def ibot_learner(
     **kwargs
 )->Learner: # `learn.fit(epochs)` trains
     "iBOT (Zhou et al. 2021)"
-    model = IBOT(encoder, k, d_hid, d_neck, bn, shared, weight, center_mom,
-                 temp=temp, teacher_temp=teacher_temp, teacher_temp_end=teacher_temp_end, temp_warm=temp_warm)
+    model = IBOT(encoder, **taken(IBOT, kwargs))
     masked = MaskedViews(ibot_views(encoder.sz) if views is None else views, encoder.body.patch_embed.patch_size[0], mask=mask, which=(0,1))
-    own = [EMATeacher(cosine(mom, mom_end), model.pairs), ScheduleSteps(weight_decay=cosine(wd, wd_end)), FreezeFirst('head.prototypes', freeze), GradientClip(clip)]
+    own = [EMATeacher(cosine(mom, mom_end)), ScheduleSteps(weight_decay=cosine(wd, wd_end)), FreezeFirst('head.prototypes', freeze), GradientClip(clip)]
     return ssl_learner(dls, model, masked, opt=opt, lr=scale_lr(5e-4, dls.train.bs) if lr is None else lr, wd=wd, lr_end=lr_end, cbs=[*own, *L(cbs)], **kwargs)
 
 # %% ../../nbs/03_self_distillation/40_ibot.ipynb #83fb7b9c

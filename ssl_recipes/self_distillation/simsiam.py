@@ -14,26 +14,25 @@ from torch.nn import functional as F
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 from fastcore.foundation import L
-from fastcore.meta import delegates
 
 from ..core.clock import torch_opt
+from ..core.exact import check_rows,exact
 from ..core.nets import predictor,projector
 from ..core.optim import param_groups
 from ..core.schedules import scale_lr
-from ..core.train import ssl_learner
+from ..core.train import ssl_learner,taken,trains
 from ..core.views import moco_views
 
 # %% ../../nbs/03_self_distillation/20_simsiam.ipynb #d16dc2cd
+@exact
 def simsiam_loss(
     p:Tensor, # Predictions `(n,d)`
     z:Tensor, # Projections of the other view, same shape as `p`; they get no gradient
 )->Tensor: # Mean of `-cos` over rows, in [-1,1]
     "SimSiam's loss: negative cosine between prediction and target, the target held fixed"
-    if p.shape != z.shape: raise ValueError(f"predictions and targets differ in shape: {tuple(p.shape)} and {tuple(z.shape)}")
-    if p.ndim != 2 or not len(p): raise ValueError(f"need (n,d) with n of at least 1, got {tuple(p.shape)}")
-    with torch.autocast(p.device.type, enabled=False):
-        p,z = (F.normalize(o.to(torch.promote_types(o.dtype, torch.float32)), dim=1) for o in (p,z.detach()))
-        return -(p*z).sum(1).mean()
+    check_rows(p, z, 'predictions and targets')
+    p,z = (F.normalize(o, dim=1) for o in (p,z.detach()))
+    return -(p*z).sum(1).mean()
 
 # %% ../../nbs/03_self_distillation/20_simsiam.ipynb #000d5506
 class SimSiam(nn.Module):
@@ -91,15 +90,11 @@ class HoldLR(Callback):
             if g['held']: g['lr'] = self.lr
 
 # %% ../../nbs/03_self_distillation/20_simsiam.ipynb #202243bc
-@delegates(ssl_learner)
+@trains(SimSiam)
 def simsiam_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder`, or any module with width `d`
     views=None, # `core.views.Views` with two views; None: MoCo v2's, as in the paper, at the size of the encoder
-    d_hid:int=2048, # Hidden width of the projector
-    d_out:int=2048, # Width of the projections
-    d_pred:int=512, # Hidden width of the predictor: a bottleneck
-    n_layers:int=3, # Linear layers of the projector: 3 for ImageNet, 2 for CIFAR-10
     hold:bool=True, # Leave the learning rate of the predictor at its peak; False: it follows the schedule
     opt=partial(torch.optim.SGD, momentum=0.9), # Torch optimiser
     lr:float|None=None, # Peak learning rate; None: 0.05 for a batch of 256, scaled linearly
@@ -109,11 +104,9 @@ def simsiam_learner(
     **kwargs
 )->Learner: # `learn.fit(epochs)` trains
     "SimSiam (Chen & He 2020)"
-    model = SimSiam(encoder, d_hid, d_out, d_pred, n_layers)
+    model = SimSiam(encoder, **taken(SimSiam, kwargs))
     views,lr = moco_views(encoder.sz) if views is None else views,scale_lr(0.05, dls.train.bs) if lr is None else lr
-    learn = ssl_learner(dls, model, views, opt=opt, lr=lr, wd=wd, warmup=warmup, cbs=[*[HoldLR(lr)]*hold, *L(cbs)], **kwargs)
-    learn.splitter = partial(predictor_apart, wd=wd)
-    return learn
+    return ssl_learner(dls, model, views, opt=opt, lr=lr, wd=wd, warmup=warmup, groups=predictor_apart, cbs=[*[HoldLR(lr)]*hold, *L(cbs)], **kwargs)
 
 # %% ../../nbs/03_self_distillation/20_simsiam.ipynb #5be0e66f
 SETTINGS = {
