@@ -181,6 +181,7 @@ def check_length(fn, cells, methods, listed):
 
 def check_nb(fn, modules, listed, kept, systems):
     cells = load(fn)
+    if odd := json.loads(fn.read_text()).keys()-{'cells','metadata','nbformat','nbformat_minor'}: report(fn, f"holds {', '.join(sorted(odd))}, which no notebook has")
     methods = learners(cells) if bare(fn.parent.name) in with_methods else []
     if length := check_length(fn, cells, methods, listed): kept[stamps.key(fn)] = length
     if methods: check_recipe(fn, cells, methods)
