@@ -8,7 +8,7 @@ __all__ = ['ApplyViews', 'bf16_helps', 'to_float32', 'AutoCast', 'StopOnNonFinit
 
 # %% ../../nbs/00_core/40_train.ipynb #e078ee72
 import inspect
-from functools import partial
+from functools import partial,wraps
 from typing import Callable
 import torch
 from torch import nn,Tensor
@@ -145,7 +145,7 @@ def trains(
     model:type, # The method
     but:tuple=(), # Arguments of the model that the learner finds out itself
 ):
-    "Decorator of a method's learner with `**kwargs`: it takes what `model` takes but for `encoder`, and what `ssl_learner` takes"
+    "Decorator of a method's learner with `**kwargs`: it takes what `model` takes but for `encoder`, and what `ssl_learner` takes, by name"
     def deco(f):
         own = {k:p for k,p in inspect.signature(f).parameters.items() if p.kind!=p.VAR_KEYWORD}
         def more(g, *skip): return {k:p for k,p in inspect.signature(g).parameters.items() if k not in (*own,*skip) and p.kind!=p.VAR_KEYWORD}
@@ -153,11 +153,13 @@ def trains(
         first = {k:own[k] for k in list(own)[:3]} # dls, encoder, views
         rest = mine|{k:p for k,p in own.items() if k not in first}
         rest |= more(ssl_learner, 'model', *rest)
-        f.__signature__ = inspect.signature(f).replace(parameters=[*first.values(), *(p.replace(kind=p.KEYWORD_ONLY) for p in rest.values())])
-        f.method,f.takes = model,[*mine, *list(own)[3:]] # what is the method's own
-        _documented_by(f, model.__init__)
-        _documented_by(f, ssl_learner)
-        return f
+        @wraps(f)
+        def learner(dls, encoder, views=None, **kwargs): return f(dls, encoder, views, **kwargs)
+        learner.__signature__ = inspect.signature(f).replace(parameters=[*first.values(), *(p.replace(kind=p.KEYWORD_ONLY) for p in rest.values())])
+        learner.method,learner.takes = model,[*mine, *list(own)[3:]] # what is the method's own
+        _documented_by(learner, model.__init__)
+        _documented_by(learner, ssl_learner)
+        return learner
     return deco
 
 # %% ../../nbs/00_core/40_train.ipynb #fdc15e51
