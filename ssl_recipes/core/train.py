@@ -111,6 +111,7 @@ def ssl_learner(
     return Learner(dls, model, loss_func=model.loss, opt_func=partial(OptimWrapper, opt=opt), lr=lr,
                    splitter=partial(groups, wd=wd), cbs=[*pieces, *L(cbs)], **kwargs)
 
+# %% ../../nbs/00_core/40_train.ipynb #df04b53f
 class SkipEmptyValidation(Callback):
     "Without validation images there is no pass over them and no column of `None`"
     order = 0 # before the recorder names its columns
@@ -144,7 +145,7 @@ def _documented_by(f, by):
 def trains(
     model:type, # The method
     but:tuple=(), # Arguments of the model that the learner finds out itself
-):
+): # The decorator
     "Decorator of a method's learner with `**kwargs`: it takes what `model` takes but for `encoder`, and what `ssl_learner` takes, by name"
     def deco(f):
         own = {k:p for k,p in inspect.signature(f).parameters.items() if p.kind!=p.VAR_KEYWORD}
