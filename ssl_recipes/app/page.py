@@ -8,6 +8,7 @@ __all__ = ['BRIEF', 'WATCHED', 'NAMES', 'Brief', 'brief', 'briefs', 'last', 'end
 
 # %% ../../nbs/11_app/39_page.ipynb #c92fadfb
 import ast,inspect,linecache,os,sys,time,warnings
+from contextlib import contextmanager
 from dataclasses import dataclass,field
 from functools import cached_property
 from typing import Callable
@@ -113,6 +114,15 @@ def _notes(to):
     "Whether what was trained is kept: where a folder is named, and where `tools/run_nb.py` makes the outputs of pages; a test leaves the checkout as it is"
     return to is not None or 'SSL_RECIPES_NOTE' in os.environ
 
+ONCE = [0.] # Processor seconds of what was trained to be written down, and is looked up the next time
+
+@contextmanager
+def _once():
+    "Count what is done in the block as done once"
+    t = sum(os.times()[:4]) # of this process and its children
+    try: yield
+    finally: ONCE[0] += sum(os.times()[:4])-t
+
 def _kept(fn, what, me, exp, to):
     "The lines of a file that are named so, made by code that trains as the code that stands there"
     return [o for o in read_lines(fn) if o[what]==me and trains_alike(exp, o['code'], to, _notes(to))]
@@ -141,13 +151,14 @@ def brief(
     me = sha([key(exp), _code_of(change), _code_of(also), sorted(scores), watch, patience])
     make = lambda: _fit_brief(exp, change, watch, patience)
     fn,code = results_folder(to)/'briefs.jsonl',code_version(roots_of(exp))
-    there = _kept(fn, 'brief', me, exp, to)
+    with _once(): there = _kept(fn, 'brief', me, exp, to) # may take a fingerprint
     if there and not again: row = there[-1]
     else:
-        t = time.perf_counter()
-        row = _record(*make(), scores, also)
-        row |= dict(brief=me, code=code, method=method, seed=seed, seconds=round(time.perf_counter()-t, 1))
-        _keep(fn, row, exp, to)
+        with _once():
+            t = time.perf_counter()
+            row = _record(*make(), scores, also)
+            row |= dict(brief=me, code=code, method=method, seed=seed, seconds=round(time.perf_counter()-t, 1))
+            _keep(fn, row, exp, to)
     return Brief(exp, *(row[k] for k in ('loss','at','watched','probe','verdict','found')), lambda: make()[0])
 
 def briefs(
@@ -233,9 +244,9 @@ def miniature(
     "The training of a method that the leaderboard shows"
     exp = experiment(method, **kw)
     fn,code = results_folder(to)/'curves.jsonl',code_version(roots_of(exp))
-    there = _kept(fn, 'curves', key(exp), exp, to)
+    with _once(): there = _kept(fn, 'curves', key(exp), exp, to)
     if not there:
-        rows = trained(method, threads=threads, **kw).read('metrics')
+        with _once(): rows = trained(method, threads=threads, **kw).read('metrics')
         s,e = ([r for r in rows if r['kind']==k] for k in ('step','epoch'))
         s = s[::max(1, len(s)//100)]
         names = [k for k in ('epoch','loss','online_probe',*WATCHED) if k in e[0]]
