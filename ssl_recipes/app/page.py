@@ -117,11 +117,11 @@ def _notes(to):
 ONCE = [0.] # Processor seconds of what was trained to be written down, and is looked up the next time
 
 @contextmanager
-def _once():
-    "Count what is done in the block as done once"
+def _once(to):
+    "Count what is done in the block as done once, where it is written down"
     t = sum(os.times()[:4]) # of this process and its children
     try: yield
-    finally: ONCE[0] += sum(os.times()[:4])-t
+    finally: ONCE[0] += (sum(os.times()[:4])-t)*_notes(to)
 
 def _kept(fn, what, me, exp, to):
     "The lines of a file that are named so, made by code that trains as the code that stands there"
@@ -151,10 +151,10 @@ def brief(
     me = sha([key(exp), _code_of(change), _code_of(also), sorted(scores), watch, patience])
     make = lambda: _fit_brief(exp, change, watch, patience)
     fn,code = results_folder(to)/'briefs.jsonl',code_version(roots_of(exp))
-    with _once(): there = _kept(fn, 'brief', me, exp, to) # may take a fingerprint
+    with _once(to): there = _kept(fn, 'brief', me, exp, to) # may take a fingerprint
     if there and not again: row = there[-1]
     else:
-        with _once():
+        with _once(to):
             t = time.perf_counter()
             row = _record(*make(), scores, also)
             row |= dict(brief=me, code=code, method=method, seed=seed, seconds=round(time.perf_counter()-t, 1))
@@ -244,9 +244,9 @@ def miniature(
     "The training of a method that the leaderboard shows"
     exp = experiment(method, **kw)
     fn,code = results_folder(to)/'curves.jsonl',code_version(roots_of(exp))
-    with _once(): there = _kept(fn, 'curves', key(exp), exp, to)
+    with _once(to): there = _kept(fn, 'curves', key(exp), exp, to)
     if not there:
-        with _once(): rows = trained(method, threads=threads, **kw).read('metrics')
+        with _once(to): rows = trained(method, threads=threads, **kw).read('metrics')
         s,e = ([r for r in rows if r['kind']==k] for k in ('step','epoch'))
         s = s[::max(1, len(s)//100)]
         names = [k for k in ('epoch','loss','online_probe',*WATCHED) if k in e[0]]
