@@ -10,34 +10,32 @@ import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
 from fastcore.foundation import L
-from fastcore.meta import delegates
 from fastai.learner import Learner
 
 from ..core.base import BadInput
 from ..core.distrib import gather
+from ..core.exact import check_rows,exact
 from ..core.nets import predictor,projector
 from ..core.schedules import cosine,scale_lr
 from ..core.teacher import EMATeacher,Teacher
-from ..core.train import ssl_learner
+from ..core.train import ssl_learner,taken,trains
 from ..core.views import byol_views
 
 # %% ../../nbs/02_contrastive/40_mocov3.ipynb #a818185a
+@exact
 def ctr_loss(
     q:Tensor, # Queries `(n,d)`
     k:Tensor, # Keys `(n,d)`: row `i` is the positive of query `i`, the others are its negatives; they get no gradient
     temp:float=0.2, # Softmax temperature
 )->Tensor: # Mean cross-entropy of picking the own key among `n`, times `2*temp`
     "MoCo v3's loss in one direction: each query must single out its own key among those of the batch"
-    if q.shape != k.shape: raise ValueError(f"queries and keys differ in shape: {tuple(q.shape)} and {tuple(k.shape)}")
-    if q.ndim != 2 or len(q)<2: raise ValueError(f"need (n,d) with n of at least 2, got {tuple(q.shape)}: one image has no negatives")
-    with torch.autocast(q.device.type, enabled=False):
-        q,k = (F.normalize(o.to(torch.promote_types(o.dtype, torch.float32)), dim=1) for o in (q,k.detach()))
-        return 2*temp*F.cross_entropy(q@k.T/temp, torch.arange(len(q), device=q.device))
+    check_rows(q, k, 'queries and keys', 2, 'one image has no negatives')
+    q,k = (F.normalize(o, dim=1) for o in (q,k.detach()))
+    return 2*temp*F.cross_entropy(q@k.T/temp, torch.arange(len(q), device=q.device))
 
 # %% ../../nbs/02_contrastive/40_mocov3.ipynb #2b9eb4d6
 class MoCoV3(nn.Module):
     "MoCo v3: from each view, predict the key of the other among the keys of the batch"
-    pairs = {'teacher.encoder':'encoder', 'teacher.head':'head'} # For `EMATeacher`
     def __init__(self,
         encoder:nn.Module, # Maps images to `(n, encoder.d)`; what is kept
         d_hid:int=4096, # Hidden width of projector and predictor
@@ -72,16 +70,11 @@ class MoCoV3(nn.Module):
         return ctr_loss(q1, k2, self.temp)+ctr_loss(q2, k1, self.temp)
 
 # %% ../../nbs/02_contrastive/40_mocov3.ipynb #036054da
-@delegates(ssl_learner)
+@trains(MoCoV3)
 def mocov3_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder`, or any module with width `d`
     views=None, # `core.views.Views` with two views; None: BYOL's, as in the paper, at the size of the encoder
-    d_hid:int=4096, # Hidden width of projector and predictor
-    d_out:int=256, # Width of queries and keys
-    n_layers:int|None=None, # Linear layers of the projector; None: 3 for a transformer, 2 for another network
-    temp:float=0.2, # Softmax temperature
-    freeze:bool|None=None, # Leave the patch projection as it was drawn; None: if there is one
     mom:float=0.99, # Momentum of the teacher in the first step
     mom_end:float=1., # And in the last; half a cosine between them
     opt=torch.optim.AdamW, # Torch optimiser
@@ -92,10 +85,10 @@ def mocov3_learner(
     **kwargs
 )->Learner: # `learn.fit(epochs)` trains
     "MoCo v3 (Chen et al. 2021)"
-    model = MoCoV3(encoder, d_hid, d_out, n_layers, temp, freeze)
+    model = MoCoV3(encoder, **taken(MoCoV3, kwargs))
     views,lr = byol_views(encoder.sz) if views is None else views,scale_lr(1.5e-4, dls.train.bs) if lr is None else lr
     return ssl_learner(dls, model, views, opt=opt, lr=lr, wd=wd, warmup=warmup,
-                       cbs=[EMATeacher(cosine(mom, mom_end), model.pairs), *L(cbs)], **kwargs)
+                       cbs=[EMATeacher(cosine(mom, mom_end)), *L(cbs)], **kwargs)
 
 # %% ../../nbs/02_contrastive/40_mocov3.ipynb #d62426e7
 SETTINGS = {
