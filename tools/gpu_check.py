@@ -131,7 +131,7 @@ def bench(dev, small, seconds):
     import torch
     from ssl_recipes.app.bench import loop_ratio,now
     from ssl_recipes.app.build import load_data,make_learner,settle
-    from ssl_recipes.app.rows import PeakMemory
+    from ssl_recipes.core.base import PeakMemory
     from ssl_recipes.app.settings import config
     big,out = not small and torch.cuda.get_device_properties(dev).total_memory>40e9,{}
     for enc in ('small_resnet','small_vit') if small else ('resnet50','vit_small_patch16_224'):

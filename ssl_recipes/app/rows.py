@@ -22,7 +22,7 @@ from .folder import FILES,open_run,versions,write_json
 from .methods import methods
 from .run import resume,train
 from .settings import config
-from ..core.base import BadInput,seeded
+from ..core.base import BadInput,PeakMemory,seeded
 from ..core.checkpoint import checkpoints,latest,read_meta
 from ..core.data import loaders
 from ..core.nets import save_encoder
@@ -48,23 +48,6 @@ def folder_of(
     "Where an experiment lives in the cache"
     cache = Path(os.environ.get('SSL_RECIPES_CACHE') or '~/.cache/ssl_recipes').expanduser()
     return cache/'lab'/f'{key(exp)}-{code_version(roots_of(exp))}'
-
-def _held_mb(field):
-    "Memory that this process holds now (`VmRSS`), or the most it has held (`VmHWM`), MB"
-    return next(int(l.split()[1]) for l in Path('/proc/self/status').read_text().splitlines() if l.startswith(field))/1024
-
-class PeakMemory:
-    "The most memory that is held beyond what was held at the start, MB: of the GPU if there is one, else of the process (Linux)"
-    def __init__(self):
-        self.cuda = torch.cuda if torch.cuda.is_available() else None
-        if self.cuda: self.cuda.reset_peak_memory_stats()
-        try:
-            Path('/proc/self/clear_refs').write_text('5') # the peak begins anew
-            self.start = _held_mb('VmRSS')
-        except OSError: self.start = None # not Linux: not measured
-    def __call__(self):
-        if self.cuda: return self.cuda.max_memory_allocated()/2**20
-        return None if self.start is None else _held_mb('VmHWM')-self.start
 
 # %% ../../nbs/11_app/33_rows.ipynb #e1c7a9d4
 def settings_of(

@@ -16,10 +16,11 @@ from .report import report
 from .settings import check_arguments,config
 from ..core import checkpoint as C
 from ..core.base import BadInput,atomic_path,keep_memory,seeded
-from ..core.checkpoint import Checkpoints,read_meta,read_weights
+from ..core.checkpoint import Checkpoints,read_meta
 from ..core.distrib import alone,distributed,join_processes,on_main,rank,same_everywhere
 from ..core.nets import encoder,encoder_meta,save_encoder
 from ..core.watch import LogJSON
+from ..core.weights import read_weights,take_weights
 from ..evaluation.judge import PROTOCOL,table
 
 # %% ../../nbs/11_app/10_run.ipynb #e0f9b0ad
@@ -77,7 +78,7 @@ def _new_run(out, cfg, log, bar, source=None):
     log = together(cfg, log)
     out,watch = on_main(lambda: free_folder(out, cfg)),Stopwatch()
     job = cfg,learn,train,held = prepare(cfg, out, watch, log)
-    if source: C.take_weights(learn, source, log)
+    if source: take_weights(learn, source, log)
     note = cfg | dict(n_train=len(train), n_held_out=len(held), classes=train.classes,
         skipped=len(train.skipped or []), versions=versions(), started=time.strftime('%Y-%m-%d %H:%M:%S'))
     on_main(lambda: write_json(out/FILES['config'], note))
