@@ -192,7 +192,7 @@ def ends(
     what = what or ('loss','spread','rank',*(k for k,v in first.found.items() if not isinstance(v, list)))
     rows = {}
     for k,os in runs.items():
-        cell = lambda o,f: f'{f*o.mean():.3g}'+(f' ± {f*o.std():.2g}' if len(o)>1 else '')
+        cell = lambda o,f: f'{f*o.mean():.3g}'+(f'\u00a0±\u00a0{f*o.std():.2g}' if len(o)>1 else '') # never torn apart on a phone
         rows[k] = {METRICS.get(w, w):cell(last({k:os}, w)[k], 100 if METRICS.get(w, '').endswith('%') else 1) for w in what}
         bad = [o.verdict for o in os if o.verdict]
         rows[k]['verdict'] = f'{max(bad, key=bad.count)}, {len(bad)} of {len(os)}' if bad else ''
