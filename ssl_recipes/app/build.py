@@ -111,14 +111,14 @@ def left_open(
     cfg:dict, # As `config` returns it, with `bs` decided
     n:int, # Images to train on
     log=print, # Told what was filled in
-)->dict: # Of `mom` and `queue` in `set` those that are None, with their numbers
-    "What the method's configuration leaves to the number of steps and of images"
-    free = [k for k in ('mom','queue') if k in cfg['set'] and cfg['set'][k] is None]
-    if not free: return {}
-    bs,ps = cfg['bs'],inspect.signature(method(cfg['method'])).parameters
-    rules = dict(mom=round(1-1/max(2, n//bs*cfg['epochs']/100), 4), queue=max(1, n//5//bs)*bs)
-    filled = {k:min(rules[k], ps[k].default) for k in free}
-    log(f"{n} images, {n//bs*cfg['epochs']} steps: " + ', '.join(f'{k} {v}' for k,v in filled.items()))
+)->dict: # Of `set` what is None and has a rule, with its numbers
+    "What the method's configuration leaves to the number of steps and of images: by its rule, and never above its default"
+    f,bs,epochs = method(cfg['method']),cfg['bs'],cfg['epochs']
+    rules = {k:rule for k,rule in getattr(f, 'rules', {}).items() if rule and cfg['set'].get(k, 0) is None}
+    if not rules: return {}
+    default = {k:inspect.signature(f).parameters[k].default for k in rules}
+    filled = {k:min(rule(n, bs, epochs), default[k]) for k,rule in rules.items()}
+    log(f"{n} images, {n//bs*epochs} steps: " + ', '.join(f'{k} {v}' for k,v in filled.items()))
     return filled
 
 # %% ../../nbs/11_app/06_build.ipynb #905969ea
@@ -126,7 +126,7 @@ def settle(
     cfg:dict, # As `config` returns it
     n:int, # Images to train on
     log=print, # Told when the batch becomes smaller than usual, and what was left open
-)->dict: # `cfg` with `bs`, `device`, `bf16` and `threads` decided, and with no None for `mom` and `queue` in `set`
+)->dict: # `cfg` with `bs`, `device`, `bf16` and `threads` decided, and in `set` numbers where rules had to find them
     "Decide what depends on the data and on the machine"
     bs = cfg['bs'] or min(BS, n)
     if bs>n: raise BadInput(f"a batch of {bs} is larger than the data: {n} images to train on; use bs {n} or less")

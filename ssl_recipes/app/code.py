@@ -33,15 +33,22 @@ def imported(
     tree=None, # The module, parsed; None: read
 )->dict: # Local name -> `(module, symbol)`, or `(module, None)` for a module under a name
     "What a module has from others of ours; imports inside functions count"
-    out,package = {},module.split('.')
-    for o in ast.walk(tree or ast.parse(home(module).read_text())):
+    out,package,tree = {},module.split('.'),tree or ast.parse(home(module).read_text())
+    for o in ast.walk(tree):
         if not isinstance(o, ast.ImportFrom): continue
         base = '.'.join(package[:-o.level] if o.level else [])
         m = '.'.join(filter(None, [base, o.module]))
-        for a in o.names:
+        for a in o.names if o.names[0].name!='*' else _starred(m, tree):
             whole = home(f'{m}.{a.name}')
             if whole or home(m): out[a.asname or a.name] = (f'{m}.{a.name}',None) if whole else (m,a.name)
     return out
+
+def _starred(module, tree):
+    "What `import *` of a module of ours brings and `tree` uses"
+    if not home(module): return []
+    used = {o.id for o in ast.walk(tree) if isinstance(o, ast.Name)}
+    names = next((ast.literal_eval(o.value) for o in ast.parse(home(module).read_text()).body if isinstance(o, ast.Assign) and getattr(o.targets[0], 'id', '')=='__all__'), [])
+    return [ast.alias(k) for k in names if k in used]
 
 # %% ../../nbs/11_app/31_code.ipynb #8542952c
 def bare(

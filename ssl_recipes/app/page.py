@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['BRIEF', 'WATCHED', 'NAMES', 'Brief', 'brief', 'briefs', 'last', 'ends', 'tracks', 'Miniature', 'miniature', 'curves',
-           'score', 'scoreboard', 'factors_of']
+           'score', 'scoreboard', 'factors_of', 'loaders', 'digit_scenes', 'affine_views', 'encoder', 'tiny_encoder',
+           'prove_definition', 'prove', 'math', 'plt']
 
 # %% ../../nbs/11_app/39_page.ipynb #c92fadfb
 import ast,inspect,linecache,os,sys,time,warnings
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass,field
 from functools import cached_property
 from typing import Callable
-import matplotlib.pyplot as plt,pandas as pd,torch
+import math,matplotlib.pyplot as plt,pandas as pd,torch
 from IPython.display import Markdown
 
 from ..core.base import BadInput,one_of,seeded
@@ -21,10 +22,19 @@ from .code import code_version,sha
 from .experiment import experiment,key
 from .lab import METRICS
 from .leaderboard import family,is_usual
+from .prove import prove
 from .rows import append_line,note_print,read_lines,read_rows,ready,results_folder,roots_of,settings_of,trained,trains_alike
+from ..core.data import loaders
+from ..core.nets import encoder
+from ..core.proofs import prove_definition,tiny_encoder
+from ..core.scenes import digit_scenes
+from ..core.teacher import kept
+from ..core.views import affine_views
 from ..evaluation.factors import factor_scores
 from ..evaluation.features import features
 from ..evaluation.judge import judge
+
+_all_ = ['loaders','digit_scenes','affine_views','encoder','tiny_encoder','prove_definition','prove','math','plt'] # what most pages need beside the functions below
 
 # %% ../../nbs/11_app/39_page.ipynb #2c66541e
 BRIEF = dict(n=512, n_test=1000, encoder='narrow_resnet', crop=16, test_size=16, bs=64, epochs=20) # What a short run takes for digits, unless it is told otherwise
@@ -45,7 +55,7 @@ class Brief:
     @cached_property
     def learner(self): return self.make()
     @property
-    def encoder(self): return self.learner.model.encoder.eval()
+    def encoder(self): return kept(self.learner.model).eval()
     def last(self,
         what:str, # 'loss', 'probe', one of `WATCHED`, or a name in `found`
     )->float:
@@ -104,7 +114,7 @@ def _record(learn, train, held, scores, also):
     "What is kept of a short run"
     losses,mon,sz = [float(o) for o in learn.recorder.losses],learn.collapse_monitor,learn.model.encoder.sz
     at = sorted({round(i*(len(losses)-1)/min(199, max(1, len(losses)-1))) for i in range(min(200, len(losses)))})
-    found = {k:_short(v) for k,v in judge(learn.model.encoder.eval(), train, held, sz=sz, linear='linear' in scores).items() if k in scores} if scores else {}
+    found = {k:_short(v) for k,v in judge(kept(learn.model).eval(), train, held, sz=sz, linear='linear' in scores).items() if k in scores} if scores else {}
     if also: found |= {k:[_short(o) for o in v] if isinstance(v, (list,tuple)) else _short(v) for k,v in also(learn).items()}
     return dict(loss=[_short(losses[i]) for i in at], at=at, watched={k:[_short(o[k]) for o in mon.history] for k in ('step',*WATCHED)},
                 probe=[_short(o) for o in learn.online_probe.history], verdict=mon.verdict, found=found)

@@ -288,13 +288,16 @@ def in_small(
     return exp | {k:v for k,v in FEW.items() if k in exp}
 
 def _first_steps(exp):
-    "Losses and the length of the encoder's weights"
-    threads = torch.get_num_threads()
+    "Losses and the length of the weights of what is kept"
+    threads,made = torch.get_num_threads(),[]
+    def make():
+        made.append(learner_of(exp, cfg, train))
+        return made[-1]
     try:
         cfg,train,_ = ready(exp, threads=1, device='cpu')
-        t = traced(lambda: learner_of(exp, cfg, train), len(train)//cfg['bs'], torch.float64)
+        t = traced(make, len(train)//cfg['bs'], torch.float64)
     finally: torch.set_num_threads(threads)
-    return t['losses'].tolist()+[sum(v.double().norm().item() for k,v in t['state'].items() if k.startswith('encoder.'))]
+    return t['losses'].tolist()+[sum(v.double().norm().item() for k,v in t['state'].items() if k.startswith(f"{getattr(made[-1].model, 'kept', 'encoder')}."))]
 
 @lru_cache(maxsize=None)
 def _judgement(what, code):

@@ -17,8 +17,10 @@ from .settings import check_arguments,config
 from ..core import checkpoint as C
 from ..core.base import BadInput,atomic_path,keep_memory,seeded
 from ..core.checkpoint import Checkpoints,read_meta
+from ..core.clock import raw_model
 from ..core.distrib import alone,distributed,join_processes,on_main,rank,same_everywhere
 from ..core.nets import encoder,encoder_meta,save_encoder
+from ..core.teacher import kept
 from ..core.watch import LogJSON
 from ..core.weights import read_weights,take_weights
 from ..evaluation.judge import PROTOCOL,table
@@ -113,7 +115,7 @@ def tell(
 
 def _fit(learn, cfg, out, bar, fit, watch):
     "Train, and save the encoder even when interrupted"
-    save = lambda: rank() or save_encoder(learn.model.encoder, out/FILES['encoder'], extra=dict(step=learn.step))
+    save = lambda: rank() or save_encoder(kept(raw_model(learn)), out/FILES['encoder'], extra=dict(step=learn.step))
     watch.start()
     try:
         with seeded(cfg['seed']), nullcontext() if bar else learn.no_bar(), learn.no_logging(), distributed(learn): fit(learn)

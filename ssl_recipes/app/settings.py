@@ -8,7 +8,7 @@ __all__ = ['SGD', 'ADAM', 'DATA', 'MAIN', 'SPLITS', 'BS', 'kind', 'config']
 # %% ../../nbs/11_app/04_settings.ipynb #95a28a3b
 import importlib,inspect
 from pathlib import Path
-from .methods import method,methods,own_settings,views_maker
+from .methods import method,methods,own_settings,ruled,views_maker
 from ..core.base import BadInput,one_of
 
 # %% ../../nbs/11_app/04_settings.ipynb #fc58226e
@@ -39,15 +39,16 @@ def kind(
 
 # %% ../../nbs/11_app/04_settings.ipynb #bf7b34ab
 def for_folders(
-    own:dict, # As `own_settings` returns it
-)->dict: # Settings, named as in `MAIN`
+    name:str, # Of a method
+)->dict: # Settings, named as in `MAIN`; None where the method has a rule
     "What a method takes for a folder: its own word, or what it takes for photographs"
-    if 'folder' in own: return own['folder']
+    if 'folder' in (own := own_settings(name)): return own['folder']
     photo = own.get('cifar10', {})
     res = {k:photo[k] for k in ('encoder','set','views') if k in photo}
     if 'lr' in photo: res['lr'] = photo['lr']*BS/photo.get('bs', DATA['cifar10']['bs'])
-    if 'set' in res: res['set'] = {k:None if k in ('mom','queue') else v for k,v in res['set'].items() if k!='groups' and (k,v)!=('queue',0)} # which follow from the batch
-    if 'views' in res: res['views'] = {k:v for k,v in res['views'].items() if k!='small_sz'} # of other images
+    rules = ruled(name)
+    if 'set' in res: res['set'] = {k:None if k in rules else v for k,v in res['set'].items() if rules.get(k, '') is not None}
+    if 'views' in res: res['views'] = {k:v for k,v in res['views'].items() if not k.endswith('_sz')} # pixels of other images
     return res
 
 # %% ../../nbs/11_app/04_settings.ipynb #49748490
@@ -63,7 +64,7 @@ def config(
     base = MAIN | DATA[k]
     if m!=MAIN['method']: # the measured arguments of the defaults belong to the default method
         own = own_settings(m)
-        base |= dict(lr=None, set={}, views={}) | (for_folders(own) if k=='folder' else own.get(k, {}))
+        base |= dict(lr=None, set={}, views={}) | (for_folders(m) if k=='folder' else own.get(k, {}))
     if 'size' in kw: base = base | dict(crop=None, test_size=None) # the defaults of these belong to the default size
     cfg = base | kw | dict(data=str(Path(data).resolve()) if k=='folder' else str(data))
     if 'bs' not in kw and cfg['n'] and cfg['n']<(cfg['bs'] or 0): cfg['bs'] = None # so few images: as many as there are

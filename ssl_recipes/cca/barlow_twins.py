@@ -12,7 +12,7 @@ from torch import nn,Tensor
 from fastai.learner import Learner
 
 from ..core.distrib import gather
-from ..core.exact import exact
+from ..core.exact import check_rows,exact
 from ..core.nets import projector
 from ..core.optim import LARS,param_groups
 from ..core.schedules import scale_lr
@@ -26,7 +26,7 @@ def standardise(
     eps:float=1e-5, # Least variance to divide by
 )->Tensor: # Float32 or better `(n,d)`: each dimension with mean 0, and deviation 1 unless it is constant
     "Standard scores of each dimension over the batch"
-    if z.ndim!=2 or len(z)<2: raise ValueError(f"need (n,d) with n of at least 2, got {tuple(z.shape)}: one image has no deviation")
+    check_rows(z, least=2, why='one image has no deviation')
     var,mean = torch.var_mean(z, 0, correction=0)
     return (z-mean)*var.clamp_min(eps).rsqrt()
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from fastai.learner import Learner
 
 from ..core.distrib import gather
-from ..core.exact import exact
+from ..core.exact import check_rows,exact
 from ..core.nets import projector
 from ..core.optim import LARS
 from ..core.schedules import scale_lr
@@ -24,7 +24,7 @@ from ..core.views import Pipeline,Views
 # %% ../../nbs/04_cca/20_vicreg.ipynb #513c2b9f
 def _batch(z):
     "`z`, if it is a batch that has a variance"
-    if z.ndim!=2 or len(z)<2: raise ValueError(f"need (n,d) with n of at least 2, got {tuple(z.shape)}: one image has no variance")
+    check_rows(z, least=2, why='one image has no variance')
     return z
 
 # %% ../../nbs/04_cca/20_vicreg.ipynb #db13cdde

@@ -18,10 +18,10 @@ from ..core.base import BadInput
 from ..core.distrib import all_mean,gather,rank,world_size
 from ..core.draws import sample_key
 from ..core.exact import check_rows,exact
-from ..core.memory import Queue
+from ..core.memory import Queue,short_queue
 from ..core.nets import projector
 from ..core.schedules import scale_lr
-from ..core.teacher import EMATeacher,Teacher
+from ..core.teacher import EMATeacher,Teacher,short_mom
 from ..core.train import ssl_learner,taken,trains
 from ..core.views import moco_views
 
@@ -135,7 +135,7 @@ def keys(self:MoCo,
     return gather(f(gather(v)[order[own]]))[order.argsort()[own]]
 
 # %% ../../nbs/02_contrastive/30_moco.ipynb #bdbde04e
-@trains(MoCo)
+@trains(MoCo, rules=dict(mom=short_mom, queue=short_queue, groups=None))
 def moco_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder`, or any module with width `d`

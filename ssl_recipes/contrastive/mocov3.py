@@ -17,7 +17,7 @@ from ..core.distrib import gather
 from ..core.exact import check_rows,exact
 from ..core.nets import predictor,projector
 from ..core.schedules import cosine,scale_lr
-from ..core.teacher import EMATeacher,Teacher
+from ..core.teacher import EMATeacher,Teacher,short_mom
 from ..core.train import ssl_learner,taken,trains
 from ..core.views import byol_views
 
@@ -70,7 +70,7 @@ class MoCoV3(nn.Module):
         return ctr_loss(q1, k2, self.temp)+ctr_loss(q2, k1, self.temp)
 
 # %% ../../nbs/02_contrastive/40_mocov3.ipynb #036054da
-@trains(MoCoV3)
+@trains(MoCoV3, rules=dict(mom=short_mom))
 def mocov3_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder`, or any module with width `d`

@@ -14,7 +14,7 @@ from fastai.learner import Learner
 
 from ..core.distrib import gather
 from ..core.exact import check_rows,exact
-from ..core.memory import Queue
+from ..core.memory import Queue,short_queue
 from ..core.nets import predictor,projector
 from ..core.optim import LARS
 from ..core.schedules import scale_lr
@@ -98,7 +98,7 @@ def move_state(self:NNCLR,
     self.queue.push()
 
 # %% ../../nbs/02_contrastive/50_nnclr.ipynb #01349e0f
-@trains(NNCLR)
+@trains(NNCLR, rules=dict(queue=short_queue))
 def nnclr_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder`, or any module with width `d`

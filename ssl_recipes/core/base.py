@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Iterable
 
 # %% ../../nbs/00_core/00_base.ipynb #76ac33c9
-warnings.filterwarnings('ignore', message='.*torch.jit.script.*') # raised while timm is imported, by something that it imports
+_quiet = warnings.filterwarnings('ignore', message='.*torch.jit.script.*') # raised while timm is imported, by something that it imports; a value, see the end of this page
 
 # %% ../../nbs/00_core/00_base.ipynb #a1fddb81
 class BadInput(ValueError):

@@ -27,11 +27,11 @@ def exact(
 # %% ../../nbs/00_core/48_exact.ipynb #3c802a86
 def check_rows(
     a:Tensor, # A batch, one row for each image
-    b:Tensor, # What belongs to it, row by row
+    b:Tensor|None=None, # What belongs to it, row by row; None: it stands alone
     what:str='views', # What they are called
     least:int=1, # Rows that are needed
     why:str='', # And why
 )->None: # Nothing; `ValueError` with both shapes
-    "Refuse two batches that are not both `(n,d)`, or have too few rows"
-    if a.shape!=b.shape: raise ValueError(f"{what} differ in shape: {tuple(a.shape)} and {tuple(b.shape)}")
+    "Refuse a batch that is not `(n,d)`, has too few rows, or does not fit the other"
+    if b is not None and a.shape!=b.shape: raise ValueError(f"{what} differ in shape: {tuple(a.shape)} and {tuple(b.shape)}")
     if a.ndim!=2 or len(a)<least: raise ValueError(f"need (n,d) with n of at least {least}, got {tuple(a.shape)}{': '*bool(why)}{why}")

@@ -145,6 +145,7 @@ def _documented_by(f, by):
 def trains(
     model:type, # The method
     but:tuple=(), # Arguments of the model that the learner finds out itself
+    rules:dict|None=None, # Argument -> `rule(n, bs, epochs)`: its value for other data than the paper's, where nobody has said one; None: the default
 ): # The decorator
     "Decorator of a method's learner with `**kwargs`: it takes what `model` takes but for `encoder`, and what `ssl_learner` takes, by name"
     def deco(f):
@@ -157,7 +158,7 @@ def trains(
         @wraps(f)
         def learner(dls, encoder, views=None, **kwargs): return f(dls, encoder, views, **kwargs)
         learner.__signature__ = inspect.signature(f).replace(parameters=[*first.values(), *(p.replace(kind=p.KEYWORD_ONLY) for p in rest.values())])
-        learner.method,learner.takes = model,[*mine, *list(own)[3:]] # what is the method's own
+        learner.method,learner.takes,learner.rules = model,[*mine, *list(own)[3:]],rules or {} # what is the method's own
         _documented_by(learner, model.__init__)
         _documented_by(learner, ssl_learner)
         return learner

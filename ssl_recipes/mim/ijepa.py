@@ -151,6 +151,7 @@ def tokens(
 # %% ../../nbs/05_mim/30_ijepa.ipynb #021ac209
 class IJEPA(nn.Module):
     "I-JEPA: a student that sees a block, a teacher that sees everything, a predictor between them"
+    kept = 'teacher.encoder' # as the paper does
     def __init__(self,
         encoder:nn.Module, # `Encoder` with a timm vision transformer; what is kept, as the mean of its patches
         d_pred:int=384, # Width of the predictor

@@ -16,7 +16,7 @@ from ..core.exact import check_rows,exact
 from ..core.nets import predictor,projector
 from ..core.optim import LARS
 from ..core.schedules import cosine,scale_lr
-from ..core.teacher import EMATeacher,Teacher
+from ..core.teacher import EMATeacher,Teacher,short_mom
 from ..core.train import ssl_learner,taken,trains
 from ..core.views import byol_views
 
@@ -62,7 +62,7 @@ class BYOL(nn.Module):
         return byol_loss(p1, t2)+byol_loss(p2, t1)
 
 # %% ../../nbs/03_self_distillation/10_byol.ipynb #96f30c54
-@trains(BYOL)
+@trains(BYOL, rules=dict(mom=short_mom))
 def byol_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder`, or any module with width `d`

@@ -17,7 +17,7 @@ from ..core.exact import exact
 from ..core.memory import Center
 from ..core.nets import by_size,dino_head
 from ..core.schedules import ScheduleSteps,cosine,scale_lr
-from ..core.teacher import EMATeacher,Teacher
+from ..core.teacher import EMATeacher,Teacher,short_mom
 from ..core.train import FreezeFirst,ssl_learner,taken,trains
 from ..core.views import dino_views
 
@@ -54,6 +54,7 @@ def dino_loss(
 # %% ../../nbs/03_self_distillation/30_dino.ipynb #d1333cde
 class DINO(nn.Module):
     "DINO: answer for each view as the teacher does for another, large one"
+    kept = 'teacher.encoder' # as the paper does
     def __init__(self,
         encoder:nn.Module, # Maps images of all sizes to `(n, encoder.d)`; what is kept
         k:int=65536, # Prototypes
@@ -102,7 +103,7 @@ def move_state(self:DINO,
     self.teacher_temp.fill_(a+(b-a)*min(step/n, 1.))
 
 # %% ../../nbs/03_self_distillation/30_dino.ipynb #11d41475
-@trains(DINO, but=('n_large',))
+@trains(DINO, but=('n_large',), rules=dict(mom=short_mom))
 def dino_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder`, or any module with width `d` that takes views of all sizes

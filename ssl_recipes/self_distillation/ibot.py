@@ -21,7 +21,7 @@ from ..core.masks import MaskedViews,block_masking,masked_tokens,vision_transfor
 from ..core.memory import Center
 from ..core.nets import by_size,dino_head
 from ..core.schedules import ScheduleSteps,cosine,scale_lr
-from ..core.teacher import EMATeacher,Teacher
+from ..core.teacher import EMATeacher,Teacher,short_mom
 from ..core.train import FreezeFirst,ssl_learner,taken,trains
 from ..core.views import dino_views
 from .dino import DINO,dino_targets
@@ -135,7 +135,7 @@ def move_state(self:IBOT,
     DINO.move_state(self, step, n_steps)
 
 # %% ../../nbs/03_self_distillation/40_ibot.ipynb #81bde396
-@trains(IBOT, but=('n_large',))
+@trains(IBOT, but=('n_large',), rules=dict(mom=short_mom))
 def ibot_learner(
     dls, # `core.data.loaders`
     encoder:nn.Module, # `core.nets.encoder` of a vision transformer
