@@ -22,11 +22,11 @@ from .code import code_version,sha
 from .experiment import experiment,key
 from .lab import METRICS
 from .leaderboard import family,is_usual
-from .prove import prove
-from .rows import append_line,note_print,read_lines,read_rows,ready,results_folder,roots_of,settings_of,trained,trains_alike
+from .prove import prove,prove_definition
+from .rows import append_line,note_print,noting,read_lines,read_rows,ready,results_folder,roots_of,settings_of,trained,trains_alike
 from ..core.data import loaders
 from ..core.nets import encoder
-from ..core.proofs import prove_definition,tiny_encoder
+from ..core.proofs import tiny_encoder
 from ..core.scenes import digit_scenes
 from ..core.teacher import kept
 from ..core.views import affine_views
@@ -120,10 +120,6 @@ def _record(learn, train, held, scores, also):
                 probe=[_short(o) for o in learn.online_probe.history], verdict=mon.verdict, found=found)
 
 # %% ../../nbs/11_app/39_page.ipynb #1c50d548
-def _notes(to):
-    "Whether what was trained is kept: where a folder is named, and where `tools/run_nb.py` makes the outputs of pages; a test leaves the checkout as it is"
-    return to is not None or 'SSL_RECIPES_NOTE' in os.environ
-
 ONCE = [0.] # Processor seconds of what was trained to be written down, and is looked up the next time
 
 @contextmanager
@@ -131,15 +127,15 @@ def _once(to):
     "Count what is done in the block as done once, where it is written down"
     t = sum(os.times()[:4]) # of this process and its children
     try: yield
-    finally: ONCE[0] += (sum(os.times()[:4])-t)*_notes(to)
+    finally: ONCE[0] += (sum(os.times()[:4])-t)*noting(to)
 
 def _kept(fn, what, me, exp, to):
     "The lines of a file that are named so, made by code that trains as the code that stands there"
-    return [o for o in read_lines(fn) if o[what]==me and trains_alike(exp, o['code'], to, _notes(to))]
+    return [o for o in read_lines(fn) if o[what]==me and trains_alike(exp, o['code'], to, noting(to))]
 
 def _keep(fn, row, exp, to):
     "Write down a run with the code that made it, and a fingerprint of that"
-    if not _notes(to): return
+    if not noting(to): return
     append_line(fn, row|dict(torch=torch.__version__.split('+')[0], date=time.strftime('%Y-%m-%d')))
     note_print(exp, to)
 

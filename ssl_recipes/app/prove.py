@@ -4,25 +4,26 @@
 
 # %% auto #0
 __all__ = ['FORM', 'OPTS', 'PROOFS', 'NO_NUMBERS', 'OTHERS', 'SHORT', 'smallest_form', 'smallest', 'arguments_of', 'proved_code',
-           'noted', 'prove', 'prove_all', 'proofs_table']
+           'noted', 'prove', 'prove_definition', 'prove_all', 'proofs_table']
 
 # %% ../../nbs/11_app/38_prove.ipynb #2843c2c5
-import inspect,io,re,time
+import inspect,io,time
 from contextlib import redirect_stdout
 from functools import partial
 
 import torch
+from fastcore.meta import delegates
 
 from ..core.base import BadInput,one_of,seeded
 from ..core.data import loaders
 from ..core.edges import prove_arguments,prove_edges
 from ..core.nets import encoder
-from ..core.proofs import prove_life,prove_processes,prove_resume,prove_teacher,tiny_encoder
+from ..core.proofs import prove_definition as by_formula,prove_life,prove_processes,prove_resume,prove_teacher,tiny_encoder
 from ..core.scenes import digit_scenes
 from ..core.teacher import EMATeacher
-from .code import code_version,sha
+from .code import code_version,reached,sha
 from .methods import method,methods,views_maker,written_out
-from .rows import append_line,read_lines,results_folder
+from .rows import append_line,noting,read_lines,results_folder
 
 # %% ../../nbs/11_app/38_prove.ipynb #9d71849a
 FORM = dict(data='scenes', bs=16, size=16, encoder='tiny', net={}, views={}, lr=0.05, set={}, full=False, epochs=1, steps=4) # What `SMALLEST` does not say
@@ -107,7 +108,7 @@ def noted(
     to=None, # Folder of the notes; None: `results` of the checkout, or of the working folder
 )->dict: # `(method, code)` -> the note
     "What was proved, and of which code"
-    return {(o['proved'],o['code']):o for o in read_lines(results_folder(to)/'proofs.jsonl')}
+    return {(o['proved'],o['code']):o for o in read_lines(results_folder(to)/'proofs.jsonl') if 'proved' in o}
 
 # %% ../../nbs/11_app/38_prove.ipynb #9313a48d
 def prove(
@@ -116,20 +117,50 @@ def prove(
     note:bool=False, # Note it in `to`, if it is not noted yet
     to=None, # As in `noted`
     log=print, # Told a line for each proof
-)->dict: # Proof -> what it found; no entry for `teacher` if there is none
+)->dict: # Proof -> its numbers, and the line that it `said`; no entry for `teacher` if there is none
     "Processes, resume, teacher, life and edges of a method: looked up if they were proved of the code that stands there, else proved now"
     code = proved_code(one_of(name, methods(), 'method'))
     if (was := noted(to).get((name,code))) and not again:
-        for k,v in was['found'].items(): log(f'{k}: {v}')
+        for k,v in was['found'].items(): log(f"{k}: {v['said']}")
         return was['found']
     found,taught = {},any(isinstance(o, EMATeacher) for o in smallest(name)().cbs)
     for k,f in PROOFS.items():
         if k=='teacher' and not taught: continue
-        with redirect_stdout(io.StringIO()) as said: f(name)
-        found[k] = said.getvalue().strip().splitlines()[-1].partition(': ')[2]
-        log(f'{k}: {found[k]}')
+        with redirect_stdout(io.StringIO()) as out: numbers = f(name)
+        found[k] = dict(numbers, said=out.getvalue().strip().splitlines()[-1].partition(': ')[2])
+        log(f"{k}: {found[k]['said']}")
     if note and not was:
         append_line(results_folder(to)/'proofs.jsonl', dict(proved=name, code=code, found=found, date=time.strftime('%Y-%m-%d'), torch=torch.__version__.split('+')[0]))
+    return found
+
+# %% ../../nbs/11_app/38_prove.ipynb #152bd177
+def _named(f):
+    "`(module, name)` of the losses of methods that `f` is, or calls if it is a lambda of a page"
+    f = getattr(f, 'func', f) # of a `partial`
+    names = f.__code__.co_names if f.__name__=='<lambda>' else [f.__name__]
+    from ssl_recipes._modidx import d
+    return sorted({(o['module'],n) for o in methods().values() for n in names if f"{o['module']}.{n}" in d['syms'][o['module']]})
+
+def defined(
+    to=None, # As in `noted`
+)->dict: # `(module, name of a loss)` -> what `prove_definition` found, of the code that stands there
+    "Which losses were compared with their formulas"
+    rows = [o for o in read_lines(results_folder(to)/'proofs.jsonl') if 'defined' in o]
+    return {tuple(o['defined']):o['found'] for o in rows if o['code']==code_version([tuple(o['defined'])])}
+
+# %% ../../nbs/11_app/38_prove.ipynb #c59fbae9
+@delegates(by_formula)
+def prove_definition(
+    fast, # The loss, a function of tensors
+    slow, # The same written out
+    *xs, # As in `core.proofs.prove_definition`
+    to=None, # As in `noted`
+    **kwargs
+)->dict: # As `core.proofs.prove_definition`
+    "`core.proofs.prove_definition`, and a note of it where the outputs of pages are made"
+    found,there = by_formula(fast, slow, *xs, **kwargs),defined(to) if noting(to) else {}
+    for at in _named(fast) if noting(to) else ():
+        if there.get(at)!=found: append_line(results_folder(to)/'proofs.jsonl', dict(defined=at, code=code_version([at]), found=found))
     return found
 
 # %% ../../nbs/11_app/38_prove.ipynb #43e4292b
@@ -150,16 +181,21 @@ def prove_all(
     return bad
 
 # %% ../../nbs/11_app/38_prove.ipynb #6f8b6a2b
-SHORT = dict(processes=('processes: float32; float64', r'alike to (\S+) .*?, (\S+) \('), resume=('resume: tensors equal', r'(\d+) tensors'), teacher=('teacher: steps by its rule', r'for (\d+) steps'),
-    life=('life: loss', r'loss (\S+) -> (\S+),'), edges=('edges: error in bfloat16', r'^(\S+)'), arguments=('arguments that count', r'^(\d+)')) # Proof -> heading of its column, and which of its numbers stand there
+SHORT = dict(definition=('definition: symmetries, refusals', lambda o: f"{o['symmetries']}, {o['refusals']}"),
+    processes=('processes: float32; float64', lambda o: f"{o['float32']:.0e}; {o['float64']:.0e}"), resume=('resume: tensors equal', lambda o: o['tensors']),
+    teacher=('teacher: steps by its rule', lambda o: o['steps']), life=('life: loss', lambda o: f"{o['first']:.3g} → {o['last']:.3g}"),
+    edges=('edges: error in bfloat16', lambda o: f"{o['error']:.0e}"), arguments=('arguments that count', lambda o: o['tried'])) # Proof -> heading of its column, and what of its numbers stands there
 
 def proofs_table(
     to=None, # As in `noted`
 ): # A pandas `DataFrame`: a line for each method, a column for each proof; '' where there is nothing to prove, 'not yet' where the code has changed
     "What was proved of each method by the code that stands there, in numbers"
     import pandas as pd
-    there,rows = noted(to),{}
-    for n in methods():
-        found = there.get((n,proved_code(n)), {}).get('found')
-        rows[n] = {head:(('; ' if k=='processes' else ' → ').join(re.search(p, found[k]).groups()) if k in found else '') if found else 'not yet' for k,(head,p) in SHORT.items()}
+    there,formulas,rows = noted(to),defined(to),{}
+    for n,o in methods().items():
+        found = dict(there.get((n,proved_code(n)), {}).get('found', {}))
+        used = reached([(o['module'],f'{n}_learner')])
+        if of := [f for at,f in formulas.items() if at in used]: found['definition'] = of[0]
+        late = [k for k in SHORT if k not in found and (k!='teacher' or not found)]
+        rows[n] = {head:tell(found[k]) if k in found else 'not yet' if k in late else '' for k,(head,tell) in SHORT.items()}
     return pd.DataFrame(rows).T

@@ -18,13 +18,15 @@ from .base import BadInput
 class Samples:
     "Samples of one kind, with what is known about each of them"
     x:Tensor # `(n,...)`, row `i` is sample `i`; may be mapped from a file, so treat it as read-only
-    labels:Tensor|None=None # int64 `(n,)`, positions in `classes`
+    labels:Tensor|None=None # int64 `(n,)`, positions in `classes`; -1: not known
     classes:list=field(default_factory=list) # Names of the classes
     files:list|None=None # Name of each sample's file, relative to the folder it came from
     factors:dict=field(default_factory=dict) # What each sample was made from: name -> tensor `(n,...)`
     masks:Tensor|None=None # bool `(n,...)`, of an image `(n,h,w)`: true where the object is
     name:str='samples' # What to call the set in tables and plots
     skipped:list=field(default_factory=list) # `(file, reason)` of each unreadable file
+    left_out:dict=field(default_factory=dict) # Why, and how many: files that are no images by their names, pages, ...
+    grey:list=field(default_factory=list) # `(lo, hi)` of what had more than 8 bits
     what = 'samples' # What to call them in messages
 
     def __post_init__(self):
@@ -37,6 +39,7 @@ class Samples:
     def __len__(self): return len(self.x)
     def __repr__(self):
         more = [f'{len(self.classes)} classes'] if self.labels is not None else ['no labels']
+        if self.labels is not None and (k := int((self.labels<0).sum())): more.append(f'{k} without a class')
         if self.factors: more.append(f"factors {', '.join(self.factors)}")
         if self.skipped: more.append(f'{len(self.skipped)} skipped')
         return f"{type(self).__name__} {self.name!r}: {len(self):,} {self.what} {'x'.join(map(str, self.x.shape[1:]))}, {'; '.join(more)}"
@@ -81,7 +84,7 @@ def subset(self:Samples,
     files = None if self.files is None else [self.files[i] for i in idx.tolist()]
     factors = {k:v[idx] for k,v in self.factors.items()}
     return type(self)(self.x[idx], pick(self.labels), self.classes, files, factors, pick(self.masks),
-                      self.name, self.skipped)
+                      self.name, self.skipped, self.left_out, self.grey)
 
 @patch
 def new_empty(
@@ -89,6 +92,13 @@ def new_empty(
 )->Samples: # The same kind of set, without a sample
     "An empty set of the same kind; fastai asks for it when it exports a `Learner` without its data"
     return self.subset([])
+
+@patch
+def labelled(
+    self:Samples, # Any set
+)->Samples: # Itself, if that are all
+    "The samples whose class is known"
+    return self if self.labels is None or (self.labels>=0).all() else self.subset(self.labels>=0)
 
 # %% ../../nbs/00_core/10_data.ipynb #ff00dc51
 def _share(labels, n, k, seed):

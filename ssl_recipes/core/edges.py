@@ -36,7 +36,7 @@ def _first_row(value):
 # %% ../../nbs/00_core/72_edges.ipynb #a68aaded
 def prove_edges(
     make:Callable, # Builds the `Learner`
-)->None: # Nothing; a line is printed
+)->dict: # The `error` of half precision, relative, and how many `gradients` there are; a line is printed
     "Prove that a recipe's loss is as exact in half precision as its inputs, finite for a row of zeros, NaN for one of NaN, and that all that is trained gets a gradient"
     learn,seen = make(),_Reached()
     learn.add_cb(seen)
@@ -60,6 +60,7 @@ def prove_edges(
     except ValueError: bad = torch.tensor(torch.nan) # refused
     if not bad.isnan(): raise Disproved(f"a row of NaN gives a loss of {bad.item():.6g}: it hides that the training has failed")
     print(f"edges: {err:.0e} of its own in half precision, a row of zeros is finite, NaN stays NaN, {len(seen.names)} parameters get a gradient")
+    return dict(error=err, gradients=len(seen.names))
 
 # %% ../../nbs/00_core/72_edges.ipynb #5d6ece57
 def other_values(
@@ -77,7 +78,7 @@ def prove_arguments(
     arguments:dict, # Name -> its value in what `make` builds without
     values:dict|None=None, # Name -> list of values to try, where others would not do
     steps:int=4, # Optimiser steps
-)->None: # Nothing; a line is printed
+)->dict: # How many were `tried`, and the names of those that were not; a line is printed
     "Prove that each argument of a recipe does something: with another value a short training ends elsewhere"
     base,tried,left = traced(make, steps, torch.float64),[],[]
     for k,v in arguments.items():
@@ -91,6 +92,7 @@ def prove_arguments(
             if taken: raise Disproved(f"the argument {k} changes nothing in {steps} steps: tried {', '.join(map(repr, taken))} instead of {v!r}")
             left.append(k)
     print(f"arguments: {len(tried)} change what is trained" + f"; not tried: {', '.join(left)}"*bool(left))
+    return dict(tried=len(tried), left=left)
 
 def _elsewhere(a, b):
     "Whether two traces differ, in losses or in any number or shape of the state"

@@ -61,7 +61,7 @@ def prove_definition(
     collapse:tuple|None=None, # `(inputs, value)`, where the value is known
     wrong:tuple=(), # Tuples of inputs that must raise `ValueError`
     tol:float=1e-9, # Relative difference that is rounding
-)->None: # Nothing; a line is printed
+)->dict: # `gradients`, `symmetries`, `refusals`, and whether a `collapse` was tried; a line is printed
     "Prove that a loss is what its formula says: value, gradient, symmetries, value at collapse, refusals"
     def both(f):
         vs = [x.detach().clone().requires_grad_(x.is_floating_point()) for x in xs]
@@ -83,6 +83,7 @@ def prove_definition(
         except ValueError: continue
         raise Disproved(f"shapes {[tuple(o.shape) for o in bad]} were accepted")
     print(f"definition: value, {len(ga)} gradients, {len(same)} symmetries{', collapse' if collapse else ''}, {len(wrong)} refusals")
+    return dict(gradients=len(ga), symmetries=len(same), collapse=bool(collapse), refusals=len(wrong))
 
 # %% ../../nbs/00_core/70_proofs.ipynb #90081ede
 _raw = [k for k in dir(dist) if k.startswith(('all_','reduce','broadcast','gather','scatter')) and callable(getattr(dist, k))]
@@ -199,7 +200,7 @@ def prove_processes(
     make:Callable, # Builds the `Learner`; called once on each process, with the same seed
     n:tuple=(2,4), # Numbers of processes to compare with one
     steps:int=20, # Optimiser steps in float64
-)->tuple: # Largest relative differences of a tensor, in float32 and in float64; a line is printed too
+)->dict: # Largest relative differences of a tensor: `float32` and `float64`; a line is printed
     "Prove that a recipe does the same on several processes as on one: 1e-5 after a step in float32, 1e-9 after `steps` in float64"
     f32,group = on_processes(1, _both, make, steps)[0]
     f64 = traced(make, steps, torch.float64) # without any group
@@ -208,7 +209,7 @@ def prove_processes(
         for got in on_processes(k, _both, make, steps):
             worst = [max(worst[0], _name_fault(got[0], f32, k, 1e-5, dict(f64, state=f64['first']))), max(worst[1], _name_fault(got[1], f64, k, 1e-9))]
     print(f"processes: 1, {', '.join(map(str, n))} alike to {worst[0]:.0e} (a step, float32), {worst[1]:.0e} ({steps} steps, float64)")
-    return tuple(worst)
+    return dict(float32=worst[0], float64=worst[1])
 
 # %% ../../nbs/00_core/70_proofs.ipynb #b13b0597
 def _hidden(learn):
@@ -240,7 +241,7 @@ def prove_resume(
     epochs:int=2, # Length of the run; it is stopped in the last epoch
     n:int=1, # Number of processes
     dtype=torch.float32, # Precision of the run
-)->None: # Nothing; a line is printed
+)->dict: # `at`, the step, `of` so many, and how many `tensors` are equal; a line is printed
     "Prove that a run that was stopped in the middle of an epoch, and continued by a new process, is the same run bit for bit"
     dl = make().dls.train
     per = len(dl)//dl.parts
@@ -262,7 +263,9 @@ def prove_resume(
         lost = [k for k,v in whole['hidden'].items() if _off(rest['hidden'].get(k, torch.zeros(0)), v)>0]
         raise Disproved(f"{len(bad)} tensors differ after a resume, the first is '{(bad or ['the loss'])[0]}'; " +
             (f"'{lost[0]}' is state that no checkpoint holds: make it a buffer of the model" if lost else "random numbers from outside torch, or state outside of the model?"))
-    print(f"resume: stopped at step {at} of {epochs*per}; {len(whole['state'])+len(whole['opt'])} tensors equal bit for bit")
+    n = len(whole['state'])+len(whole['opt'])
+    print(f"resume: stopped at step {at} of {epochs*per}; {n} tensors equal bit for bit")
+    return dict(at=at, of=epochs*per, tensors=n)
 
 # %% ../../nbs/00_core/70_proofs.ipynb #5092f402
 class _Rule(Callback):
@@ -298,7 +301,7 @@ def _teachers(learn):
 def prove_teacher(
     make:Callable, # Builds the `Learner`, with an `EMATeacher` among its callbacks
     epochs:int=1, # How long to watch
-)->None: # Nothing; a line is printed
+)->dict: # How many `parts` it has, and for how many `steps` it was watched; a line is printed
     "Prove that a teacher starts equal, learns from nothing but its rule, and moves once for each step"
     learn = make()
     cbs,model = _teachers(learn),raw_model(learn)
@@ -318,6 +321,7 @@ def prove_teacher(
     if bad := [f'{t}.{k}' for t,_ in pairs for k,p in model.get_submodule(t).named_parameters() if p.grad is not None]:
         raise Disproved(f"teacher '{bad[0]}' got a gradient")
     print(f"teacher: {len(pairs)} start equal, take no gradient, kept their rule for {rules[0].count} steps")
+    return dict(parts=len(pairs), steps=rules[0].count)
 
 # %% ../../nbs/00_core/70_proofs.ipynb #3a3c2752
 def prove_life(
@@ -325,7 +329,7 @@ def prove_life(
     epochs:int, # Length of the run
     score:Callable|None=None, # Judges an encoder: higher is better
     margin:float=0., # By how much the trained encoder must beat the random one
-)->None: # Nothing; a line is printed
+)->dict: # The loss at `first` and at `last`, `spread` and `rank` at the end; a line is printed
     "Prove that a recipe learns: the loss falls, nothing collapses, and the encoder beats the random one"
     learn = make()
     mon = CollapseMonitor(every=5)
@@ -342,3 +346,4 @@ def prove_life(
     now = score(enc.eval()) if score else None
     if score and not now>was+margin: raise Disproved(f"the trained encoder scores {now:.3f}, the random one {was:.3f}: less than {margin:.3f} more")
     print(f"life: loss {first:.3g} -> {last:.3g}, spread {row['spread']:.2f}, rank {row['rank']:.0f}" + (f", score {was:.3f} -> {now:.3f}" if score else ''))
+    return dict(first=first, last=last, spread=row['spread'], rank=row['rank'])
