@@ -7,6 +7,7 @@ __all__ = ['INNER', 'SLOW', 'COMMON', 'read_weights', 'take_weights']
 
 # %% ../../nbs/00_core/62_weights.ipynb #1a4bffd8
 import re,sys,warnings
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Callable
@@ -168,12 +169,15 @@ COMMON = [*'small_resnet narrow_resnet small_vit narrow_vit'.split(), *(f'resnet
           *(f'vit_{s}_patch16_224' for s in ('tiny','small','base','large')), 'vit_huge_patch14_224', *(f'vit_{s}_patch8_224' for s in ('small','base')),
           *(f'vit_{s}_patch14_{v}' for v in ('dinov2','reg4_dinov2') for s in ('small','base','large','giant')), *'convnext_tiny swin_tiny_patch4_window7_224'.split()]
 
+@lru_cache(maxsize=None)
+def _shapes(name):
+    with torch.device('meta'): return timm.create_model(name, num_classes=0)
+
 def _known(weights):
     "The usual encoder that fits best, or None"
     res = []
     for name in COMMON:
-        with torch.device('meta'): body = timm.create_model(name, num_classes=0) # shapes alone
-        got = _find(weights, body)
+        got = _find(weights, _shapes(name))
         if got and _enough(*got.counts): res.append((got.counts[0]/max(got.counts), name))
     return max(res, key=lambda o: o[0], default=(0, None))[1]
 
@@ -196,6 +200,11 @@ def _learned(learn):
     own = [t for cb in learn.cbs if isinstance(cb, EMATeacher) for t in cb.pairs]
     own += [k for k,o in m.named_modules() if isinstance(o, Probe)]
     return {k:v for k,v in _tensors(m).items() if not any(k==o or k.startswith(f'{o}.') for o in own)}
+
+def _body(m):
+    "Prefix and module of the network proper; timm's, if it is an `Encoder`"
+    pre,e = next(((f'{k}.',o) for k,o in m.named_modules() if k and o is getattr(m, 'encoder', None)), ('',m))
+    return (f'{pre}body.',e.body) if isinstance(e, Encoder) else (pre,e)
 
 def _words(names, common=''):
     "Tensors by the part that they are in: what follows the words that all share with `common`"
@@ -234,8 +243,7 @@ def take_weights(
     "Take the weights of `path` into a new run: step 0, new optimiser; raises `BadInput` if fewer than nine in ten tensors fit the encoder"
     path,weights,what = read_weights(path)
     m,mine = raw_model(learn),_learned(learn)
-    enc = next((k for k,o in m.named_modules() if k and isinstance(o, Encoder) and o is getattr(m, 'encoder', None)), None)
-    pre,body = (f'{enc}.body.',m.get_submodule(enc).body) if enc else ('',m)
+    pre,body = _body(m)
     got = _find(weights, body, pre)
     if not got or not _enough(*got.counts): _refuse(path, weights, got, body)
     whole,root = got.prefix.endswith(pre),got.prefix.removesuffix(pre) # a model of ours, with its head
