@@ -11,7 +11,7 @@ from pathlib import Path
 from .. import __version__
 from .experiment import label
 from .methods import catalogue
-from .settings import BS,DATA,MAIN
+from .settings import BS,DATA,MAIN,SIDE
 from ..core.base import BadInput
 
 # %% ../../nbs/11_app/40_cli.ipynb #0fc7eb82
@@ -69,7 +69,7 @@ def parser(
 def _train_args(c):
     "Arguments of `train` and `start-from`, named as in `app.settings.MAIN`; None leaves the default of the data"
     a,m = c.add_argument,MAIN
-    none = dict(n='all', bs=BS) # what None stands for; else the size of the images
+    none = dict(n='all', bs=BS, size=f'{SIDE}, or less if the images are smaller,') # what None stands for; else the size of the images
     d = lambda k: ', '.join(f"{none.get(k, 'the size') if v[k] is None else v[k]} for {o}" for o,v in DATA.items())
     a('method', nargs='?', metavar='METHOD', help=f"see `ssl_recipes list` (default: {m['method']})")
     a('--data', help=f"digits, cifar10, or a folder of images (default: {m['data']})")
@@ -82,6 +82,8 @@ def _train_args(c):
     a('--crop', type=int, metavar='PX', help=f"side of the views cut from them (default: {d('crop')})")
     a('--test-size', type=int, metavar='PX', help=f"side at which the trained encoder sees images (default: {d('test_size')})")
     a('--upscale', action='store_const', const=True, help='accept images smaller than the size, and enlarge them')
+    a('--labels', help="which folder is the class of an image: the one it lies in, 'parent', or the first, 'top' (default: parent)")
+    a('--range', dest='grey', nargs=2, type=float, metavar=('LO','HI'), help='values that become black and white in images of more than 8 bits (default: the range of the whole folder)')
     a('--n', type=int, metavar='N', help=f"number of training images (default: {d('n')})")
     a('--n-test', type=int, metavar='N', help='number of held-out images of digits or cifar10')
     a('--split', help="judge on the 'test' images, or on a fifth of the training images: 'val', for choosing settings (default: test)")

@@ -71,7 +71,7 @@ def read_config(
     if not c.exists(): raise BadInput(f"'{path}' is not a run: it holds no {c.name}")
     try: cfg = json.loads(c.read_text())
     except ValueError as err: raise BadInput(f"'{c}' is broken: {err}") from None
-    later = {k:MAIN[k] for k in ('accumulate','every','keep','split')} # settings that runs of older versions do not have
+    later = {k:MAIN[k] for k in ('accumulate','every','keep','split','labels','grey')} # settings that runs of older versions do not have
     lacks = [k for k in MAIN if k not in cfg|later] if isinstance(cfg, dict) else list(MAIN)
     if lacks: raise BadInput(f"'{c}' is not the configuration of a run: it lacks {', '.join(lacks[:5])}")
     return later|cfg

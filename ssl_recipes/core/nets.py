@@ -211,6 +211,7 @@ def encoder(
     if is_resnet and (stem=='cifar' or stem=='auto' and sz<=64): name,args = 'cifar_resnet',dict(arch=name, **args)
     cfg = timm.models.get_pretrained_cfg(title, allow_unregistered=True)
     if cfg and cfg.fixed_input_size: args['img_size'] = sz
+    if timm.models.is_model_in_modules(arch, ['vision_transformer','deit']): args = dict(dynamic_img_size=True)|args # views of other sides, too
     try:
         body = timm.create_model(name, pretrained=pretrained, **args)
         pe = getattr(body, 'patch_embed', None)

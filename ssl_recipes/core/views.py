@@ -7,7 +7,7 @@ __all__ = ['Pipeline', 'Views', 'simclr_views', 'moco_views', 'byol_views', 'mul
            'affine_views']
 
 # %% ../../nbs/00_core/20_views.ipynb #416db9d1
-import itertools
+import copy,itertools
 from typing import Callable
 import torch
 from torch import Tensor
@@ -35,6 +35,14 @@ class Pipeline:
 
     @property
     def sz(self): return next((t.sz for t in reversed(self.ts) if getattr(t, 'sz', None)), None)
+    def resized(self,
+        sz:int, # Side wanted, pixels
+    ): # A copy whose last sizing transform has this side
+        "The same with another side"
+        k = max(i for i,t in enumerate(self.ts) if getattr(t, 'sz', None))
+        t = copy.copy(self.ts[k])
+        t.sz = sz
+        return type(self)([*self.ts[:k],t,*self.ts[k+1:]])
     def __repr__(self): return '\n'.join(map(repr, self.ts))
 
 # %% ../../nbs/00_core/20_views.ipynb #82695dd1
@@ -81,6 +89,12 @@ class Views:
     def __len__(self): return len(self.pipelines)
     @property
     def sizes(self): return [getattr(f, 'sz', None) for f in self.pipelines]
+    def resized(self,
+        sides:dict, # Side -> another side, pixels
+    ): # `Views` with the same seed; those of other sides as they are
+        "The same views, some of another side"
+        new = {id(f):f.resized(sides[f.sz]) if f.sz in sides else f for f in self.pipelines} # what is shared stays shared
+        return type(self)([new[id(f)] for f in self.pipelines], self.seed)
     def __repr__(self): return '\n'.join(f'view {v}:\n{f!r}' for v,f in enumerate(self.pipelines))
     def show(self,
         images, # Images `(n,c,h,w)`, or a data set with such `images`

@@ -230,7 +230,7 @@ def _take(learn, mine, values):
 def _from(got, path, what, whole):
     "What is to be said of a file: where in it the encoder was, what stood beside it, what was changed"
     where = f" under '{got.prefix}'" if got.prefix and not whole else ''
-    also = f"; as many fit under {', '.join(map(repr, got.also[:3]))}, left out" if got.also and not whole else ''
+    also = f", where as many fit as under {' or '.join(map(repr, got.also[:3]))}" if got.also and not whole else ''
     left = f"; left out {_words(got.left, got.prefix)}" if got.left and not whole else ''
     sizes = ''.join(f"; {t} resampled from {a} to {b}" for t,(a,b) in got.resized.items())
     return f"started from '{path}' ({what})",f'{where}{also}{left}{sizes}'

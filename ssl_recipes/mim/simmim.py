@@ -74,7 +74,7 @@ def simmim_learner(
     encoder:nn.Module, # `core.nets.encoder` of a vision transformer
     views=None, # `core.views.Views` with one view; None: the paper's, at the size of the encoder
     ratio:float=0.6, # Part of the units that is hidden
-    unit:int|None=None, # Side of a unit, patches; None: a sixth of the image's side, and at least one patch
+    unit:int|None=None, # Side of a unit, patches; None: about a sixth of the view's side, of which it is a part
     opt=torch.optim.AdamW, # Torch optimiser
     lr:float|None=None, # Peak learning rate; None: 1e-4 for a batch of 256, scaled linearly
     wd:float=0.05, # Weight decay
@@ -84,8 +84,10 @@ def simmim_learner(
     "SimMIM (Xie et al. 2021)"
     if not 0<ratio<1: raise BadInput(f"ratio is {ratio}; possible: above 0, where nothing is to be guessed, and below 1")
     model = SimMIM(encoder, **taken(SimMIM, kwargs))
-    if unit is None: unit = max(1, round(encoder.sz/6/model.p))
-    views = MaskedViews(simmim_views(encoder.sz) if views is None else views, model.p, ratio, unit=unit)
+    views = simmim_views(encoder.sz) if views is None else views
+    n = (getattr(views, 'sizes', None) or [encoder.sz])[0]//model.p # patches along a side
+    if unit is None: unit = min((o for o in range(1, n+1) if n%o==0), key=lambda o: abs(o-n/6))
+    views = MaskedViews(views, model.p, ratio, unit=unit)
     return ssl_learner(dls, model, views, opt=opt, lr=scale_lr(1e-4, dls.train.bs) if lr is None else lr, wd=wd, warmup=warmup, **kwargs)
 
 # %% ../../nbs/05_mim/20_simmim.ipynb #8a535711
