@@ -156,7 +156,7 @@ def _tell(out):
 def _settings(a):
     "The words of `train` and `start-from` as keyword arguments"
     more = dict(set=dict(a.set) if a.set else None, views=dict(a.view) if a.view else None)
-    keys = 'method data encoder epochs bs seed size crop test_size upscale n n_test split lr bf16 threads device accumulate every keep'.split()
+    keys = 'method data encoder epochs bs seed size crop test_size upscale n n_test split lr bf16 threads device accumulate every keep labels grey'.split()
     return dict(report=a.report, bar=sys.stdout.isatty(), **{k:getattr(a, k) for k in keys}, **more)
 
 def _changes(a):
