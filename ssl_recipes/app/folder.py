@@ -7,12 +7,13 @@ __all__ = []
 
 # %% ../../nbs/11_app/08_folder.ipynb #35abbd1c
 import importlib,json,os,platform,time
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError,version
 from pathlib import Path
 from .build import load_data,make_learner,settle
 from .settings import MAIN
-from ..core.base import BadInput,atomic_path
+from ..core.base import BadInput,atomic_path,try_lock
 from ..core.checkpoint import latest,load_checkpoint,read_meta
 from ..core.nets import load_encoder
 from ..evaluation.baselines import random_encoder,trivial_rows
@@ -20,26 +21,70 @@ from ..evaluation.judge import judge
 
 # %% ../../nbs/11_app/08_folder.ipynb #35dfee4f
 FILES = dict(config='config.json', metrics='metrics.jsonl', encoder='encoder.safetensors',
-             result='result.json', report='report.html')
+             result='result.json', report='report.html', images='images.json')
 CHECKPOINTS = 'checkpoints' # Folder of the run that holds `step-00000100.safetensors` and so on
 
-def free_folder(
-    out, # Folder wanted, or None
-    cfg:dict, # As `config` returns it; names the folder when `out` is None
-)->Path: # A folder that holds no run; it is not made yet
-    "Where a run may go: `out` if no run is there, else `runs/<method>-<data>-<k>` with the next free k"
-    if out is None:
-        stem = f"{cfg['method']}-{Path(cfg['data']).name}"
-        return next(p for k in range(1, 10**6) if not (p := Path('runs')/f'{stem}-{k}').exists())
-    out = Path(out)
+CLAIM = '.claim' # Locked by the process that writes the folder
+
+def _check_place(out):
+    "Refuse a folder that cannot be made, or that cannot be written to"
     if out.exists() and not out.is_dir(): raise BadInput(f"'{out}' is a file: a run needs a folder of its own")
-    there = [o for o in [*FILES.values(), CHECKPOINTS] if (out/o).exists()]
-    if there:
-        raise BadInput(f"'{out}' already holds a run ({', '.join(there)}): nothing was written; choose another folder")
     up = next(o for o in [out, *out.absolute().parents] if o.exists())
     if not up.is_dir() or not os.access(up, os.W_OK):
         raise BadInput(f"cannot make '{out}': '{up}' is not a folder that can be written to")
-    return out
+
+def _no_step(out):
+    "Whether a run began here, and failed before its first step"
+    metrics = out/FILES['metrics']
+    return not (out/FILES['encoder']).exists() and not any((out/CHECKPOINTS).glob('*')) and not (metrics.exists() and metrics.stat().st_size)
+
+class Claim:
+    "A folder that one run writes: the lock ends with its process"
+    def __init__(self,
+        path:Path, # The folder; made, if it is not there
+    ):
+        self.path,self.made = path,not path.exists()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self.f = open(path/CLAIM, 'a')
+        except OSError as e: raise BadInput(f"cannot write to '{path}': {e.strerror}") from None
+        if not try_lock(self.f): raise BadInput(f"another process is writing the run '{path}': choose another folder, or wait")
+
+    def release(self)->None:
+        "Give the folder free; if no step was made there, nothing of ours is left"
+        (self.path/CLAIM).unlink(missing_ok=True)
+        self.f.close()
+        if not _no_step(self.path): return
+        for k in ('config','images','metrics'): (self.path/FILES[k]).unlink(missing_ok=True)
+        if self.made and not any(o for o in self.path.iterdir() if o.name!=CHECKPOINTS):
+            with suppress(OSError): (self.path/CHECKPOINTS).rmdir()
+            with suppress(OSError): self.path.rmdir()
+
+def claim_folder(
+    out, # Folder wanted, or None
+    cfg:dict, # As `config` returns it; names the folder when `out` is None
+)->Claim: # Of a folder that holds no run
+    "A place for a run: `out` if no run is there, else `runs/<method>-<data>-<k>` with the next free k; nobody else gets it"
+    if out is None:
+        stem = Path('runs')/f"{cfg['method']}-{Path(cfg['data']).name}"
+        _check_place(stem.parent)
+        for k in range(1, 10**6):
+            try:
+                (p := Path(f'{stem}-{k}')).mkdir(parents=True) # only one process can
+                claim = Claim(p)
+                claim.made = True
+                return claim
+            except FileExistsError: continue
+    out = Path(out)
+    _check_place(out)
+    claim = Claim(out)
+    there = [o for o in [*FILES.values(), CHECKPOINTS] if (out/o).exists()]
+    if there and not _no_step(out):
+        (out/CLAIM).unlink(missing_ok=True)
+        claim.f.close()
+        raise BadInput(f"'{out}' already holds a run ({', '.join(there)}): nothing was written; choose another folder")
+    for k in ('config','images','metrics'): (out/FILES[k]).unlink(missing_ok=True) # it never began
+    return claim
 
 def write_json(
     path, # File to write
@@ -76,6 +121,31 @@ def read_config(
     if lacks: raise BadInput(f"'{c}' is not the configuration of a run: it lacks {', '.join(lacks[:5])}")
     return later|cfg
 
+# %% ../../nbs/11_app/08_folder.ipynb #43fb0a94
+def note_images(
+    out:Path, # Folder of the run
+    data:str, # Folder of the images
+    **parts, # `train` and `held`: `ImageSet`s
+)->None:
+    "Write down which images of a folder a run uses"
+    size = lambda f: os.path.getsize(os.path.join(data, f))
+    write_json(out/FILES['images'], {k:[[f,size(f)] for f in o.files] for k,o in parts.items()})
+
+def known_images(
+    path, # Folder of a run
+    cfg:dict, # Its configuration
+    log=print, # Told how many have changed
+)->dict|None: # `train` and `held`: names; None where the run has noted none
+    "Which images of a folder a run uses"
+    if not (p := Path(path)/FILES['images']).exists(): return
+    if not os.path.isdir(cfg['data']): raise BadInput(f"the folder '{cfg['data']}' with the images of '{path}' is not there: if it has moved, say --data")
+    noted = json.loads(p.read_text())
+    def other(f, size):
+        try: return os.path.getsize(os.path.join(cfg['data'], f))!=size
+        except OSError: return False # gone: told elsewhere
+    if n := sum(other(*o) for k in noted for o in noted[k]): log(f"{n} images have changed since the run began")
+    return {k:[f for f,_ in v] for k,v in noted.items()}
+
 # %% ../../nbs/11_app/08_folder.ipynb #71dde8d8
 class Stopwatch:
     "Seconds of training, those of earlier parts of the run included"
@@ -102,8 +172,9 @@ class Run:
     encoder:object # The trained encoder, in evaluation mode
 
     def data(self,
-        log=print, # Told in a line what was skipped
-    ): return load_data(self.cfg, log)
+        log=print, # Told in lines what is there, and what has changed
+        news:bool=False, # As in `load_data`
+    ): return load_data(self.cfg, log, known_images(self.path, self.cfg, log), news) # what it was trained on, and what was held out
 
     def start(self): # The encoder as it was before training
         return random_encoder(self.encoder, self.cfg['seed']).eval()
@@ -122,11 +193,13 @@ class Run:
 
 def open_run(
     path, # Folder of a run
+    data=None, # Where its images are, if the folder has moved
 )->Run: # With configuration and trained encoder
     "Open a run folder, or say in one line what is wrong with it"
     path,cfg = Path(path),read_config(path)
     e = path/FILES['encoder']
     if not e.exists(): raise BadInput(f"'{path}' holds no {e.name}: its training did not finish{how_to_go_on(path)}")
+    if data is not None: cfg = cfg|dict(data=str(Path(data).resolve()))
     return Run(path, cfg, load_encoder(e))
 
 # %% ../../nbs/11_app/08_folder.ipynb #87bd6ecd
@@ -137,7 +210,7 @@ def judgement(
     supervised:bool=False, # Train the same network with labels too? That takes as long as the run did
 )->list: # A dict a row: `name` and what `judge` measures
     "The trained encoder, and the rows that it must stand above"
-    enc,cfg = run.encoder,run.cfg
+    enc,cfg,train,held = run.encoder,run.cfg,train.labelled(),held.labelled()
     epochs = cfg['epochs'] if supervised and train.labels is not None else 0
     return [dict(name=cfg['method'], **judge(enc, train, held, sz=enc.sz)),
             *trivial_rows(train, held, enc, epochs, cfg['bs'], cfg['crop'], cfg['seed'], device='cpu', sz=enc.sz)]

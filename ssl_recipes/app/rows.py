@@ -202,7 +202,7 @@ def measure(
 )->dict: # knn, linear, shot_1, shot_10 and, of a vision transformer, partial, in [0,1]; rankme, spread, d, n
     "Judge an experiment with labels, few labels and without"
     cfg = config(**settings_of(exp))
-    train,held = load_data(cfg)
+    train,held = (o.labelled() for o in load_data(cfg))
     if exp['method']=='most frequent class':
         acc = (held.labels==train.labels.bincount().argmax()).double().mean().item()
         return dict(knn=acc, linear=acc, n=len(train), n_test=len(held)) | {f'shot_{k}':1/len(train.labels.unique()) for k in SHOTS}

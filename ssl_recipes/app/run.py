@@ -10,10 +10,10 @@ import json,os,time
 from contextlib import nullcontext
 from pathlib import Path
 from fastai.callback.core import Callback
-from .build import load_data,make_learner,settle
-from .folder import CHECKPOINTS,FILES,Stopwatch,free_folder,how_to_go_on,judgement,open_run,read_config,versions,write_json
+from .build import load_data,make_learner,make_views,settle
+from .folder import CHECKPOINTS,FILES,Claim,Stopwatch,claim_folder,how_to_go_on,judgement,known_images,note_images,open_run,read_config,versions,write_json
 from .report import report
-from .settings import check_arguments,config
+from .settings import check_arguments,config,kind
 from ..core import checkpoint as C
 from ..core.base import BadInput,atomic_path,keep_memory,seeded
 from ..core.checkpoint import Checkpoints,read_meta
@@ -42,19 +42,23 @@ def prepare(
     watch:Stopwatch, # Its reading is kept in each checkpoint
     log=print, # Told in lines what happens
 )->tuple: # `(cfg, learn, train, held)`: settled configuration, learner, and images to train on and to judge on
-    "Everything up to the training; nothing is written yet"
+    "Everything up to the training"
     check_arguments(cfg)
     encoder(cfg['encoder'], sz=cfg['test_size'] or cfg['size']) # a name or size that cannot be should not wait for the data
-    if first := rank()==0: train,held = load_data(cfg, log)
+    known = known_images(out, cfg, log)
+    if first := rank()==0: train,held = load_data(cfg, log, known)
     same_everywhere(0) # the first one may fill a cache that the others read
-    if not first: train,held = load_data(cfg, log)
+    if not first: train,held = load_data(cfg, log, known)
     if (was := cfg.get('n_train', len(train)))!=len(train):
         raise BadInput(f"the images of '{out}' have changed: {was} to train on then, {len(train)} now; bring them back, or begin a new run with start-from")
     cfg = settle(cfg, len(train), log)
     keep_memory()
     cbs = [LogJSON(out/FILES['metrics'])]
     if cfg['every']: cbs.append(Checkpoints(out/CHECKPOINTS, cfg['every'], cfg['keep'], lambda: dict(seconds=watch(), encoder=cfg['encoder'])))
-    return cfg,make_learner(cfg, train, cbs),train,held
+    learn = make_learner(cfg, train, cbs)
+    asked,made = (getattr(o, 'sizes', []) for o in (make_views(cfg),getattr(learn.apply_views.views, 'views', learn.apply_views.views)))
+    for a,b in sorted({(a,b) for a,b in zip(asked, made) if a!=b}): log(f"views of {a} pixels became {b}, which {cfg['encoder']} takes")
+    return cfg,learn,train,held
 
 # %% ../../nbs/11_app/10_run.ipynb #bff48481
 def carry_out(
@@ -77,17 +81,27 @@ def carry_out(
 # %% ../../nbs/11_app/10_run.ipynb #b0740d20
 def _new_run(out, cfg, log, bar, source=None):
     "Begin a run in a folder of its own, perhaps with the weights of `source`"
-    log = together(cfg, log)
-    out,watch = on_main(lambda: free_folder(out, cfg)),Stopwatch()
-    job = cfg,learn,train,held = prepare(cfg, out, watch, log)
-    if source: take_weights(learn, source, log)
-    note = cfg | dict(n_train=len(train), n_held_out=len(held), classes=train.classes,
-        skipped=len(train.skipped or []), versions=versions(), started=time.strftime('%Y-%m-%d %H:%M:%S'))
-    on_main(lambda: write_json(out/FILES['config'], note))
-    log(f"{cfg['method']} on {len(train)} images of {train.name}, {len(held)} held out; {cfg['encoder']}, "
-        f"{cfg['epochs']} epochs of {len(learn.dls.train)} batches of {cfg['bs']}, "
-        f"{'bfloat16' if cfg['bf16'] else 'float32'} on {cfg['device']}" + f", {cfg['processes']} processes"*(cfg['processes']>1))
-    return carry_out(job, out, lambda l: l.fit(cfg['epochs']), watch, log, bar)
+    log,mine = together(cfg, log),[]
+    def claim():
+        mine.append(claim_folder(out, cfg))
+        return mine[0].path
+    out = on_main(claim)
+    try:
+        watch = Stopwatch()
+        job = cfg,learn,train,held = prepare(cfg, out, watch, log)
+        if source: take_weights(learn, source, log)
+        note = cfg | dict(n_train=len(train), n_held_out=len(held), classes=train.classes,
+            skipped=len(train.skipped or []), versions=versions(), started=time.strftime('%Y-%m-%d %H:%M:%S'))
+        def begin():
+            if kind(cfg['data'])=='folder': note_images(out, cfg['data'], train=train, held=held)
+            write_json(out/FILES['config'], note)
+        on_main(begin)
+        log(f"{cfg['method']} on {len(train)} images of {train.name}, {len(held)} held out; {cfg['encoder']}, "
+            f"{cfg['epochs']} epochs of {len(learn.dls.train)} batches of {cfg['bs']}, "
+            f"{'bfloat16' if cfg['bf16'] else 'float32'} on {cfg['device']}" + f", {cfg['processes']} processes"*(cfg['processes']>1))
+        return carry_out(job, out, lambda l: l.fit(cfg['epochs']), watch, log, bar)
+    finally:
+        for o in mine: o.release()
 
 def train(
     out=None, # Folder of the run; None: the next free `runs/<method>-<data>-<k>`
@@ -156,9 +170,10 @@ def evaluate(
     path, # Folder of a run
     supervised:bool=False, # Train the same network with labels too, for as many epochs, as a further row?
     log=print, # Told line by line what happens
+    data=None, # Where its images are, if the folder has moved
 )->list: # Rows of the judgement
     "Judge the encoder of a run on the data of that run, and write `eval.json` there"
-    run = open_run(path)
+    run = open_run(path, data)
     train,held = run.data(log)
     rows = judgement(run, train, held, supervised)
     write_json(run.path/'eval.json', dict(rows=rows, protocol=PROTOCOL, versions=versions()))
@@ -209,22 +224,26 @@ def _go_on(path, log, bar, more=0, **new):
     path,new = Path(path),{k:v for k,v in new.items() if v is not None}
     log = together(new, log)
     cfg,meta,threads = on_main(lambda: _plan(path, more, new)) # read once, before anything is written
-    if cfg['threads']!=threads: log(f"{cfg['threads']} threads instead of {threads}: the last digits may differ")
-    watch = Stopwatch(meta['extra'].get('seconds', 0.))
-    job = cfg,learn,*_ = prepare(cfg, path, watch, log)
-    def begin():
-        for k in ('result','report'): (path/FILES[k]).unlink(missing_ok=True) # they judge another encoder
-        (path/'eval.json').unlink(missing_ok=True)
-        trim_metrics(path/FILES['metrics'], meta)
-        now = dict(step=meta['step'], at=time.strftime('%Y-%m-%d %H:%M:%S'), versions=versions())
-        write_json(path/FILES['config'], cfg|dict(resumed=cfg.get('resumed', [])+[now]))
-    on_main(begin)
-    log(f"{path}: goes on at step {meta['step']}, epoch {meta['batches']/meta['epoch_batches']:.4g} of {cfg['epochs']}")
-    def fit(learn):
-        if cfg['epochs']>meta['epochs']: C.extend_fit(learn, path/CHECKPOINTS, cfg['epochs']-meta['epochs'], log)
-        elif meta['batches']<cfg['epochs']*meta['epoch_batches']: C.resume_fit(learn, path/CHECKPOINTS, cfg['epochs'])
-        else: C.load_checkpoint(learn, C.latest(path)) # all is trained, but the encoder was not saved or not judged
-    return carry_out(job, path, fit, watch, log, bar)
+    mine = on_main(lambda: [Claim(path)]) if rank()==0 else on_main(list)
+    try:
+        if cfg['threads']!=threads: log(f"{cfg['threads']} threads instead of {threads}: the last digits may differ")
+        watch = Stopwatch(meta['extra'].get('seconds', 0.))
+        job = cfg,learn,*_ = prepare(cfg, path, watch, log)
+        def begin():
+            for k in ('result','report'): (path/FILES[k]).unlink(missing_ok=True) # they judge another encoder
+            (path/'eval.json').unlink(missing_ok=True)
+            trim_metrics(path/FILES['metrics'], meta)
+            now = dict(step=meta['step'], at=time.strftime('%Y-%m-%d %H:%M:%S'), versions=versions())
+            write_json(path/FILES['config'], cfg|dict(resumed=cfg.get('resumed', [])+[now]))
+        on_main(begin)
+        log(f"{path}: goes on at step {meta['step']}, epoch {meta['batches']/meta['epoch_batches']:.4g} of {cfg['epochs']}")
+        def fit(learn):
+            if cfg['epochs']>meta['epochs']: C.extend_fit(learn, path/CHECKPOINTS, cfg['epochs']-meta['epochs'], log)
+            elif meta['batches']<cfg['epochs']*meta['epoch_batches']: C.resume_fit(learn, path/CHECKPOINTS, cfg['epochs'])
+            else: C.load_checkpoint(learn, C.latest(path)) # all is trained, but the encoder was not saved or not judged
+        return carry_out(job, path, fit, watch, log, bar)
+    finally:
+        for o in mine: o.release()
 
 # %% ../../nbs/11_app/10_run.ipynb #44ee810f
 def resume(
@@ -232,7 +251,7 @@ def resume(
     log=print, # Told line by line what happens
     report:bool|None=None, # Whether to judge the encoder at the end; None: as the run was begun
     bar:bool=True, # Whether to show fastai's progress bar
-    **kw, # `every`, `keep` and `threads`, where they shall be others than before
+    **kw, # `every`, `keep` and `threads`, where they shall be others than before; `data`, if the folder of its images has moved
 )->Path: # The folder
     "Continue a run from its latest checkpoint, as if it had not been stopped"
     return _go_on(path, log, bar, report=report, **kw)
@@ -243,7 +262,7 @@ def extend(
     log=print, # Told line by line what happens
     report:bool|None=None, # Whether to judge the encoder at the end; None: as the run was begun
     bar:bool=True, # Whether to show fastai's progress bar
-    **kw, # `every`, `keep` and `threads`, where they shall be others than before
+    **kw, # `every`, `keep` and `threads`, where they shall be others than before; `data`, if the folder of its images has moved
 )->Path: # The folder
     "Train a run longer than was planned, with its schedules over the new total"
     if epochs<1: raise BadInput(f"epochs is {epochs}, must be at least 1: that many are added")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable
 import numpy as np
 import torch
-from .base import BadInput,atomic_path,one_of
+from .base import BadInput,atomic_path,one_of,try_lock
 from .data import ImageSet,_share
 from .pictures import decode,grey_range
 
@@ -95,25 +95,17 @@ def _mapped(file, shape):
     return out
 
 # %% ../../nbs/00_core/14_folders.ipynb #6fa2750a
-def _lock(f):
-    "Lock an open file, if nobody else has; True where locks are not known"
-    try: import fcntl
-    except ImportError: return True # Windows
-    try: fcntl.flock(f, fcntl.LOCK_EX|fcntl.LOCK_NB)
-    except OSError: return False
-    return True
-
 def _claimed(file):
     "An open file that tells others, as long as it is open, that somebody writes it"
     f = open(file, 'rb')
-    _lock(f)
+    try_lock(f)
     return f
 
 def _remove_leftovers(folder):
     "Remove what killed starts have left half written; a minute is left to those that are about to lock theirs"
     for o in Path(folder).glob('.*-*.npy'):
         try:
-            with open(o, 'rb') as f: dead = time.time()-o.stat().st_mtime>60 and os.name=='posix' and _lock(f)
+            with open(o, 'rb') as f: dead = time.time()-o.stat().st_mtime>60 and os.name=='posix' and try_lock(f)
             if dead: o.unlink()
         except OSError: pass # somebody else's, or gone
 

@@ -32,14 +32,15 @@ class Probe(nn.Module):
     @torch.no_grad()
     def forward(self,
         h:Tensor, # Features `(n,d)`
-        y:Tensor, # Labels `(n,)`
+        y:Tensor, # Labels `(n,)`; -1: not known, teaches nothing
     )->Tensor: # Which rows were classified correctly, before the step `(n,)`
         "Classify `h`; in training mode then take a gradient step"
         with torch.autocast(h.device.type, enabled=False):
             x = F.pad(self.bn(h.to(self.w.dtype)), (0,1), value=1.)
             p = (x@self.w).softmax(1)
             if self.training:
-                g = all_mean(x.T@(p-F.one_hot(y, p.shape[1]))/len(x)) # over processes
+                off = (p-F.one_hot(y.clamp_min(0), p.shape[1]))*(y>=0)[:,None]
+                g = all_mean(x.T@off/len(x)) # over processes
                 self.v.mul_(self.mom).add_(g)
                 self.w.sub_(self.lr*self.v)
             return p.argmax(1)==y
@@ -49,7 +50,7 @@ class OnlineProbe(Callback):
     "Train `Probe` on the encoder's features as they pass by; the method does not notice"
     order = 55 # after the recorder; only looks
     def __init__(self,
-        labels:Tensor, # Label of each sample of the training set `(n,)`
+        labels:Tensor, # Label of each sample of the training set `(n,)`; -1: not known
         valid_labels:Tensor|None=None, # The same for the validation set; None: validation is not probed
         **kwargs # Passed to `Probe`
     ): self.labels,self.valid_labels,self.kwargs,self.history = labels,valid_labels,kwargs,[]
@@ -65,8 +66,9 @@ class OnlineProbe(Callback):
         ys = self.labels if self.training else self.valid_labels
         if ys is None or self.watch.h is None: return
         h,y = self.watch.h,ys.to(self.y.device)[self.y]
-        ok = raw_model(self.learn).probe(h, y.repeat(len(h)//len(y)))
-        if self.training: self.hits.append(ok.float().mean())
+        y = y.repeat(len(h)//len(y))
+        ok = raw_model(self.learn).probe(h, y)
+        if self.training: self.hits.append(ok.sum()/(y>=0).sum().clamp_min(1))
     def _score(self):
         s = all_mean(torch.stack(self.hits[-50:]).mean()).item() if self.hits else None
         self.hits = []
