@@ -49,6 +49,7 @@ def parser(
     _train_args(c)
     c = add(_eval, 'eval', 'judge the encoder of a run')
     c.add_argument('run', metavar='RUN', help='folder of the run')
+    c.add_argument('--data', metavar='FOLDER', help='where the images of the run are, if their folder has moved')
     c.add_argument('--supervised', action='store_true', help='train the same network with labels too, for as many epochs, and judge it')
     c = add(_embed, 'embed', 'write the features of images with their file names')
     c.add_argument('run', metavar='RUN', help='folder of the run')
@@ -104,6 +105,7 @@ def _more_args(c):
     "Arguments of `resume` and `extend`"
     c.add_argument('run', metavar='RUN', help='folder of the run')
     c.add_argument('--processes', type=int, metavar='N', help='train on N processes of this machine (default: 1, or as many as a launcher started)')
+    c.add_argument('--data', metavar='FOLDER', help='where the images of the run are, if their folder has moved')
     for k,what in dict(every='steps between two checkpoints, 0 for none', keep='how many checkpoints to keep', threads='CPU threads').items():
         c.add_argument(f'--{k}', type=int, metavar='N', help=f'{what} (default: as before)')
     c.add_argument('--no-report', action='store_const', const=False, dest='report', help='no judgement, no report.html')
@@ -161,7 +163,7 @@ def _settings(a):
 
 def _changes(a):
     "The words of `resume` and `extend` as keyword arguments"
-    return dict(report=a.report, bar=sys.stdout.isatty(), every=a.every, keep=a.keep, threads=a.threads)
+    return dict(report=a.report, bar=sys.stdout.isatty(), every=a.every, keep=a.keep, threads=a.threads, data=a.data)
 
 def _train(a): _tell(_heavy('app.run').train(a.out, **_settings(a)))
 def _start_from(a): _tell(_heavy('app.run').start_from(a.source, a.out, **_settings(a)))
@@ -169,7 +171,7 @@ def _resume(a): _tell(_heavy('app.run').resume(a.run, **_changes(a)))
 def _extend(a): _tell(_heavy('app.run').extend(a.run, a.epochs, **_changes(a)))
 
 # %% ../../nbs/11_app/40_cli.ipynb #b83ea79f
-def _eval(a): _heavy('app.run').evaluate(a.run, a.supervised)
+def _eval(a): _heavy('app.run').evaluate(a.run, a.supervised, data=a.data)
 def _embed(a): _heavy('app.export').embed(a.run, a.to, a.data, a.force)
 def _export(a): _heavy('app.export').export(a.run, a.to, a.force)
 def _bench(a): _heavy('app.bench').bench(a.data, a.encoder, a.bs, a.threads)

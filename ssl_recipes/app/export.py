@@ -13,7 +13,7 @@ from .build import load_data
 from .folder import Run,open_run
 from .settings import DATA,kind
 from ..core.base import BadInput,atomic_path
-from ..core.folders import from_folder
+from ..core.folders import counted,from_folder
 from ..core.nets import load_encoder,save_encoder
 from ..evaluation.features import features
 
@@ -38,12 +38,14 @@ def rows_of(
 )->list: # `(split, names, ImageSet)` for each part
     "The images to embed, part by part, each with a name"
     if data is not None and kind(data)=='folder':
-        ds = from_folder(data, sz=run.cfg['size'])
+        ds = from_folder(data, sz=run.cfg['size'], labels=run.cfg['labels'], grey=run.cfg['grey'])
         if ds.skipped: log(f"skipped {len(ds.skipped)} unreadable file{'s'*(len(ds.skipped)>1)}")
+        if ds.left_out: log(f"left out: {counted(ds.left_out)}")
         parts = [('all', ds)]
     else:
         cfg = run.cfg if data in (None, run.cfg['data']) else run.cfg | other_data(data, run.cfg['size'])
-        parts = list(zip(('train','held out'), load_data(cfg, log)))
+        some = run.data(log, news=True) if cfg is run.cfg else load_data(cfg, log)
+        parts = [(k,d) for k,d in zip(('train','held out','new'), some) if d is not None]
     need,have = run.encoder.in_ch,parts[0][1].images.shape[1]
     if need!=have:
         raise BadInput(f"the encoder takes images of {need} channel{'s'*(need>1)}, those of '{data}' have {have}")
@@ -72,7 +74,7 @@ def embed(
     feats = np.concatenate([features(run.encoder, d, sz=run.encoder.sz).numpy() for _,_,d in parts])
     col = dict(file=sum([n for _,n,_ in parts], []), split=sum([[s]*len(n) for s,n,_ in parts], []))
     if all(d.labels is not None for _,_,d in parts):
-        col['label'] = [d.classes[i] if d.classes else str(i) for _,_,d in parts for i in d.labels.tolist()]
+        col['label'] = ['' if i<0 else d.classes[i] if d.classes else str(i) for _,_,d in parts for i in d.labels.tolist()]
     write = _parquet if to.suffix=='.parquet' else _npy
     write(to, feats, col)
     log(f"{len(feats)} rows of {feats.shape[1]} features: {to}")

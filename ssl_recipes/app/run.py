@@ -222,9 +222,11 @@ def _plan(path, more, new):
 def _go_on(path, log, bar, more=0, **new):
     "Continue the run in `path`; `more` epochs are added, settings that are not None are changed"
     path,new = Path(path),{k:v for k,v in new.items() if v is not None}
+    if 'data' in new: new['data'] = str(Path(new['data']).resolve())
     log = together(new, log)
     cfg,meta,threads = on_main(lambda: _plan(path, more, new)) # read once, before anything is written
-    mine = on_main(lambda: [Claim(path)]) if rank()==0 else on_main(list)
+    mine = []
+    on_main(lambda: mine.append(Claim(path)))
     try:
         if cfg['threads']!=threads: log(f"{cfg['threads']} threads instead of {threads}: the last digits may differ")
         watch = Stopwatch(meta['extra'].get('seconds', 0.))
@@ -279,6 +281,13 @@ def _encoder_of(source):
     m = encoder_meta(path)
     return m['args'].get('arch', m['name'])
 
+def _source(source, method):
+    "What a run folder gives to `method`: its encoder if another method trained it, unless a checkpoint is newer; else all that is there"
+    enc,points = Path(source)/FILES['encoder'],Path(source)/CHECKPOINTS
+    if not enc.is_file() or not (Path(source)/FILES['config']).is_file() or read_config(source)['method']==method: return source
+    points = C.checkpoints(points) if points.is_dir() else []
+    return source if points and read_meta(points[-1])['step']!=encoder_meta(enc)['extra'].get('step') else enc
+
 def start_from(
     source, # A run folder, a checkpoint, an encoder file, or somebody's state dict
     out=None, # Folder of the new run, as in `train`
@@ -288,6 +297,8 @@ def start_from(
     **kw, # Settings, named as in `MAIN`
 )->Path: # Folder of the run
     "Begin a run with weights that are there"
-    file,*_ = read_weights(source)
+    read_weights(source)
     if kw.get('encoder') is None: kw['encoder'] = _encoder_of(source)
-    return _new_run(out, config(**kw)|dict(report=report, started_from=str(file.resolve())), log, bar, source)
+    cfg = config(**kw)
+    file,*_ = read_weights(source := _source(source, cfg['method']))
+    return _new_run(out, cfg|dict(report=report, started_from=str(file.resolve())), log, bar, source)

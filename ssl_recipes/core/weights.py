@@ -178,7 +178,7 @@ def _known(weights):
     res = []
     for name in COMMON:
         got = _find(weights, _shapes(name))
-        if got and _enough(*got.counts): res.append((got.counts[0]/max(got.counts), name))
+        if got and _enough(*got.counts): res.append(((got.counts[0]-len(got.resized))/max(got.counts), name))
     return max(res, key=lambda o: o[0], default=(0, None))[1]
 
 def _refuse(path, weights, got, body):
