@@ -72,7 +72,7 @@ def _relabelled(data, by):
     data.labels,data.classes = _folder_labels([f.split('/', 1)[1] for f in data.files], by)
     return data
 
-def _tell_folder(data, cfg, small, log):
+def _tell_folder(data, cfg, small, split, log):
     "Lines about a folder: what is there, what it was taken for, and what was left out"
     what = f"{len(data)} images of '{cfg['data']}', brought to {cfg['size']}x{cfg['size']}"
     if data.labels is None: what += ', no classes'
@@ -81,6 +81,8 @@ def _tell_folder(data, cfg, small, log):
         what += f"; {len(n)} classes by the {'first folder' if cfg['labels']=='top' else 'folder'} they are in: "
         what += ', '.join(f'{c} {k}' for c,k in [*zip(data.classes, n)][:8])+', ...'*(len(n)>8)
         if k := int((data.labels<0).sum()): what += f'; {k} in none, without a class'
+        tops = {f.split('/')[0] for f in data.files if '/' in f}
+        if cfg['labels']=='parent' and not split and len(tops)>1 and not tops & {*data.classes}: what += f"; by the first folder, --labels top, they would be {len(tops)}"
     log(what)
     for lo,hi in data.grey: log(f"images of more than 8 bits: {lo:g} becomes black and {hi:g} white in all of them")
     if data.skipped:
@@ -94,7 +96,7 @@ def _load_folder(cfg, log, known):
     data = from_folder(cfg['data'], sz=cfg['size'], labels=cfg['labels'], grey=cfg['grey'])
     small = 0 if cfg['upscale'] else check_sizes(data, cfg['data'], cfg['size'])
     if parts := split_of(data.files): data = _relabelled(data, cfg['labels'])
-    _tell_folder(data, cfg, small, log)
+    _tell_folder(data, cfg, small, bool(parts), log)
     if (k := len(data))<4:
         raise BadInput(f"{k} image{'s'*(k>1)} in '{cfg['data']}': too few to train on and to hold some out")
     if known: return *_as_known(data, known, log),True

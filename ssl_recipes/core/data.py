@@ -291,3 +291,9 @@ def loaders(
     kw = dict(bs=bs, seed=seed, rank=rank, world=world, device=device)
     valid = BatchLoader(data.new_empty() if valid is None else valid, shuffle=False, drop_last=False, **kw)
     return DataLoaders(BatchLoader(data, parts=parts, **kw), valid, device=device)
+
+# %% ../../nbs/00_core/10_data.ipynb #17d0f362
+def __getattr__(name):
+    if name not in ('from_folder','cifar10'): raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    from ssl_recipes.core import folders
+    return getattr(folders, name)

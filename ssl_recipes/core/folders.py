@@ -24,7 +24,7 @@ def _no_image(name):
     "Why a file is left out by its name; '' for an image"
     if name[0]=='.': return 'hidden files'
     end = os.path.splitext(name)[1].lower()
-    return '' if end in _exts else f'files that end in {end}' if end else 'files without an ending'
+    return '' if end in _exts else f'ending in {end}' if end else 'without an ending'
 
 def _find(path):
     "Image files below `path` as sorted `(name, bytes, time)`, `(name, reason)` of what cannot be listed, and how many were left out for which reason"
@@ -171,11 +171,11 @@ def _cache_base(cache, path, found, sz, grey):
 def counted(
     left:dict, # As `ImageSet.left_out`
     most:int=6, # Reasons that are told one by one
-)->str: # Such as `3 files that end in .heic, 1 hidden folders`
+)->str: # Such as `ending in .heic: 3, hidden folders: 1`
     "What was left out, in words: the most frequent first"
     rows = sorted(left.items(), key=lambda o: (-o[1],o[0]))
     rest = sum(n for _,n in rows[most:])
-    return ', '.join([f'{n} {k}' for k,n in rows[:most]]+[f'{rest} others']*(rest>0))
+    return ', '.join([f'{k}: {n}' for k,n in rows[:most]]+[f'others: {rest}']*(rest>0))
 
 def from_folder(
     path:str|Path, # A folder with images, at any depth

@@ -64,11 +64,14 @@ def _unpickled(path):
         obj,unread = _load(path)
         w = _flat(obj)
     except Exception as e:
-        why = (re.findall(r'(?:Unsupported|Trying|Can only|Cannot use|Invalid|PytorchStreamReader)[^\n]{0,120}', str(e)) or str(e).splitlines() or [''])[0]
+        says = r'(?:Unsupported|Trying|Can only|Cannot use|Invalid|PytorchStreamReader)[^\n]{0,120}'
+        why = (re.findall(says, str(e)) or str(e).splitlines() or [''])[0]
         if isinstance(e, (EOFError,RecursionError)) or re.match('PytorchStreamReader|Invalid magic|unexpected EOF', why):
-            raise BadInput(f"'{path}' ({path.stat().st_size} bytes) is damaged or no file of `torch.save` ({why or type(e).__name__}): take another copy") from None
-        raise BadInput(f"'{path}' holds what torch cannot read without running it, and was not run ({why[:120]}): ask for a safetensors file; or, if you trust whoever "
-                       f"made it, `torch.save` the state dict alone that `torch.load('{path}', weights_only=False)` finds in it") from None
+            raise BadInput(f"'{path}' ({path.stat().st_size} bytes) is damaged or no file of `torch.save` "
+                           f"({why or type(e).__name__}): take another copy") from None
+        raise BadInput(f"'{path}' holds what torch cannot read without running it, and was not run ({why[:120]}): ask for a safetensors file; "
+                       f"or, if you trust whoever made it, `torch.save` the state dict alone that "
+                       f"`torch.load('{path}', weights_only=False)` finds in it") from None
     if not w or '' in w: raise BadInput(f"'{path}' holds no state dict, but a {type(obj).__name__}: save `model.state_dict()`")
     return w,f"state dict; {', '.join(unread[:4])}{', ...'*(len(unread)>4)} beside it not read" if unread else 'state dict'
 
@@ -161,13 +164,15 @@ def _find(weights, body, own=''):
     values = _as_timm_reads(body, raw)
     fits,counts = _shares(values, want)
     left = [prefix+k for k in (values if values.keys()-raw.keys() else raw) if k not in set(fits)]+[k for k in w if k not in inside]
-    return SimpleNamespace(prefix=prefix, also=[p for p in ties if p!=prefix], values=values, fits=fits, counts=counts, want=want, left=left,
-                           resized={t:(tuple(raw[t].shape), tuple(want[t].shape)) for t in fits if t in raw and not _like(raw[t], want[t])})
+    resized = {t:(tuple(raw[t].shape), tuple(want[t].shape)) for t in fits if t in raw and not _like(raw[t], want[t])}
+    return SimpleNamespace(prefix=prefix, also=[p for p in ties if p!=prefix], values=values, fits=fits, counts=counts, want=want,
+                           left=left, resized=resized)
 
 # %% ../../nbs/00_core/62_weights.ipynb #f5882298
-COMMON = [*'small_resnet narrow_resnet small_vit narrow_vit'.split(), *(f'resnet{d}' for d in (18,34,50,101,152)), *'wide_resnet50_2 resnext50_32x4d'.split(),
-          *(f'vit_{s}_patch16_224' for s in ('tiny','small','base','large')), 'vit_huge_patch14_224', *(f'vit_{s}_patch8_224' for s in ('small','base')),
-          *(f'vit_{s}_patch14_{v}' for v in ('dinov2','reg4_dinov2') for s in ('small','base','large','giant')), *'convnext_tiny swin_tiny_patch4_window7_224'.split()]
+COMMON = ['small_resnet','narrow_resnet','small_vit','narrow_vit', *(f'resnet{d}' for d in (18,34,50,101,152)), 'wide_resnet50_2','resnext50_32x4d',
+          *(f'vit_{s}_patch16_224' for s in ('tiny','small','base','large')), 'vit_huge_patch14_224','vit_small_patch8_224','vit_base_patch8_224',
+          *(f'vit_{s}_patch14_{v}' for v in ('dinov2','reg4_dinov2') for s in ('small','base','large','giant')),
+          'convnext_tiny','swin_tiny_patch4_window7_224'] # tried when a file does not fit
 
 @lru_cache(maxsize=None)
 def _shapes(name):
@@ -184,14 +189,17 @@ def _known(weights):
 def _refuse(path, weights, got, body):
     "Say how badly `weights` fit, and what would fit"
     name = _known(weights)
-    do = f"its encoder is '{name}': say so (--encoder {name})" if name else "choose the encoder (--encoder) whose names and shapes, as timm has them, are the file's"
+    do = (f"its encoder is '{name}': say so (--encoder {name})" if name else
+          "choose the encoder (--encoder) whose names and shapes, as timm has them, are the file's")
     if not got or not got.fits:
         (k,v),(k2,v2) = next(iter(weights.items()), ('nothing', torch.empty(0))),next(iter(_tensors(body).items()))
-        raise BadInput(f"nothing in '{path}' fits this encoder: it begins with '{k}' {tuple(v.shape)}, the encoder with '{k2}' {tuple(v2.shape)}; {do}")
+        raise BadInput(f"nothing in '{path}' fits this encoder: it begins with '{k}' {tuple(v.shape)}, "
+                       f"the encoder with '{k2}' {tuple(v2.shape)}; {do}")
     n,theirs,ours = got.counts
     odd = next((t for t in got.want if t in got.values and t not in got.fits), None)
     odd = f", not '{odd}' with {tuple(got.values[odd].shape)} there and {tuple(got.want[odd].shape)} here" if odd else ''
-    raise BadInput(f"'{path}' does not fit this encoder: by name and shape {n} of the {theirs} tensors under '{got.prefix}' do, {n} of the encoder's {ours}{odd}; {do}")
+    raise BadInput(f"'{path}' does not fit this encoder: by name and shape {n} of the {theirs} tensors under '{got.prefix}' do, "
+                   f"{n} of the encoder's {ours}{odd}; {do}")
 
 # %% ../../nbs/00_core/62_weights.ipynb #751cec16
 def _learned(learn):
@@ -220,8 +228,8 @@ def _take(learn, mine, values):
     m = raw_model(learn)
     with torch.no_grad():
         for k,v in values.items(): mine[k].data.copy_(v)
-        for cb in learn.cbs:
-            for t,s in cb.pairs.items() if isinstance(cb, EMATeacher) else (): m.get_submodule(t).load_state_dict(m.get_submodule(s).state_dict())
+        for t,s in (o for cb in learn.cbs if isinstance(cb, EMATeacher) for o in cb.pairs.items()):
+            m.get_submodule(t).load_state_dict(m.get_submodule(s).state_dict())
         if hasattr(m, 'clock'): m.clock.zero_()
     learn.opt = None # the next fit makes a new one
     learn.remove_cbs(_waiting(learn))
@@ -255,10 +263,11 @@ def take_weights(
     _take(learn, mine, take)
     first = {id(v):k for k,v in reversed(mine.items())} # a network under two names counts once
     took = {id(mine[k]) for k in take}
-    new = [k for i,k in first.items() if i not in took][::-1]
+    has,new = [[k for i,k in reversed(first.items()) if (i in took)==o] for o in (True,False)]
     odd = [k for k in new if k in there]
     begin,rest = _from(got, path, what, whole)
-    line = f"{begin}: taken {_words([k for i,k in reversed(first.items()) if i in took])}{rest}; new {_words(new) or 'nothing but the optimiser'}"
-    if odd: line += f"; {len(odd)} of another shape, such as '{odd[0]}': {tuple(there[odd[0]].shape)} there, {tuple(mine[odd[0]].shape)} here"
+    line = f"{begin}: taken {_words(has)}{rest}; new {_words(new) or 'nothing but the optimiser'}"
+    if odd: line += (f"; {len(odd)} of another shape, such as '{odd[0]}': "
+                     f"{tuple(there[odd[0]].shape)} there, {tuple(mine[odd[0]].shape)} here")
     log(line)
     return line
