@@ -6,7 +6,7 @@
 __all__ = ['pair']
 
 # %% ../../nbs/11_app/40_cli.ipynb #25a5ea8a
-import argparse,ast,contextlib,importlib,os,sys,warnings
+import argparse,ast,contextlib,importlib,os,re,sys,warnings
 from pathlib import Path
 from .. import __version__
 from .experiment import label
@@ -231,19 +231,30 @@ def _run(args):
 
 def main(
     args:list|None=None, # Words of the command line; None: those of the process
-)->int: # Exit code: 0 done, 1 not reproduced, 2 bad input, 130 interrupted
+)->int: # Exit code: 0 done, 1 not reproduced, 2 bad input or a fault of the machine, 3 the loss is no number, 130 interrupted
     "Run the command line; also the entry point of the `ssl_recipes` command"
+    def say(what):
+        if _first(): print('ssl_recipes: '+re.sub(r'^Exception occured in `\w+` when calling event `\w+`:\s*', '', ' '.join(str(what).split())), file=sys.stderr)
     try:
         with one_line_warnings(): return _run(args)
     except BadInput as e:
-        if _first(): print(f"ssl_recipes: {e}".replace('\n', ' '), file=sys.stderr)
+        say(e)
         return 2
+    except FloatingPointError as e:
+        say(e)
+        return 3
     except KeyboardInterrupt as e:
         print(f"\nssl_recipes: interrupted{f': {e}' if str(e) else ''}", file=sys.stderr)
         return 130
     except BrokenPipeError: # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as e: # no permission, no room, a drive that has gone
+        say(f"{e.strerror or e}" + (f": '{e.filename}'" if e.filename else ''))
+        return 2
+    except MemoryError:
+        say('not enough memory: a smaller --bs or --size, or --accumulate, may fit')
+        return 2
 
 # %% ../../nbs/11_app/40_cli.ipynb #6ccde7f6
 if __name__=='__main__' and '__file__' in globals(): sys.exit(main()) # `python -m ssl_recipes.app.cli`, not a notebook

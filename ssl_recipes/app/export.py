@@ -6,7 +6,7 @@
 __all__ = ['free_file', 'embed', 'export']
 
 # %% ../../nbs/11_app/15_export.ipynb #3a745a55
-import json
+import json,tempfile
 import numpy as np,pyarrow as pa,pyarrow.parquet as pq,torch
 from pathlib import Path
 from .build import load_data
@@ -28,6 +28,9 @@ def free_file(
     if to.suffix not in endings: raise BadInput(f"'{to}': the name must end with {' or '.join(endings)}")
     if to.is_dir(): raise BadInput(f"'{to}' is a folder")
     if to.exists() and not force: raise BadInput(f"'{to}' exists: nothing was written; choose another name or --force")
+    try:
+        with tempfile.TemporaryFile(dir=to.parent if to.parent.exists() else None): pass # better before the work than after it
+    except OSError as e: raise BadInput(f"cannot write to '{to.parent}': {e.strerror}") from None
     return to
 
 # %% ../../nbs/11_app/15_export.ipynb #01abe89e

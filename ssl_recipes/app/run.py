@@ -136,6 +136,7 @@ def _fit(learn, cfg, out, bar, fit, watch):
     except KeyboardInterrupt:
         save()
         raise KeyboardInterrupt(f"the encoder after {learn.step} of {learn.n_steps} steps is in {out}{how_to_go_on(out)}") from None
+    except FloatingPointError as e: raise FloatingPointError(f"{e}; a lower rate may help, such as --lr {learn.lr/3:.2g} instead of {learn.lr:.2g}{how_to_go_on(out)}") from None
     save()
 
 # %% ../../nbs/11_app/10_run.ipynb #034a919a

@@ -6,7 +6,7 @@
 __all__ = ['BadInput', 'one_of', 'atomic_path', 'try_lock', 'seeded', 'keep_memory', 'PeakMemory']
 
 # %% ../../nbs/00_core/00_base.ipynb #67ab3b25
-import ctypes,difflib,os,sys,tempfile,warnings
+import ctypes,difflib,os,re,sys,tempfile,warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterable
@@ -46,8 +46,10 @@ def atomic_path(
         os.chmod(tmp, 0o666 & ~_umask())
         with open(tmp, 'rb') as f: os.fsync(f.fileno())
         os.replace(tmp, path)
-    except BaseException:
+    except BaseException as e:
         Path(tmp).unlink(missing_ok=True)
+        code = re.search(r'os error (\d+)', str(e)) # safetensors tells faults of the disk in words
+        if code and not isinstance(e, OSError): raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from None
         raise
 
 def _umask():

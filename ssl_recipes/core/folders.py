@@ -159,13 +159,16 @@ def _folder_labels(files, by):
     number = {c:i for i,c in enumerate(classes)} | {None:-1}
     return torch.tensor([number[o] for o in named]),classes
 
-def _cache_folder(cache): return Path(cache or os.environ.get('SSL_RECIPES_CACHE') or '~/.cache/ssl_recipes').expanduser()
+def _cache_folder(cache):
+    "Where caches belong; None on a machine where nobody has a home"
+    try: return Path(cache or os.environ.get('SSL_RECIPES_CACHE') or '~/.cache/ssl_recipes').expanduser()
+    except RuntimeError: warnings.warn("decoded into memory, as there is no home for a cache: SSL_RECIPES_CACHE names a folder")
 
 def _cache_base(cache, path, found, sz, grey):
     "Where the decoded images of this very folder belong, without suffix; `None` for no cache"
-    if cache is False: return
+    if cache is False or (folder := _cache_folder(cache)) is None: return
     what = json.dumps([2, os.path.realpath(path), sz, found, grey]) # 2: raised when the same file would be decoded otherwise
-    return _cache_folder(cache)/hashlib.sha256(what.encode()).hexdigest()[:32]
+    return folder/hashlib.sha256(what.encode()).hexdigest()[:32]
 
 # %% ../../nbs/00_core/14_folders.ipynb #ea220a91
 def counted(
