@@ -96,8 +96,9 @@ def short_mom(
     bs:int, # Images in a batch
     epochs:int, # Of the run
 )->float: # Momentum, from 0.5
-    "A teacher's momentum for a run of this length"
-    return round(1-1/max(2, n//bs*epochs/100), 4)
+    "A teacher's momentum for a run of this length: a memory of half the root of its steps, and never more than a hundredth of them"
+    steps = n//bs*epochs
+    return round(1-1/max(2, min(steps/100, steps**0.5/2)), 4)
 
 # %% ../../nbs/00_core/36_teacher.ipynb #0e729f84
 def kept(
