@@ -56,6 +56,9 @@ def check_sizes(
     return sum(s<sz for s in sides)
 
 # %% ../../nbs/11_app/06_build.ipynb #0415f8e4
+#| exports
+
+# %% ../../nbs/11_app/06_build.ipynb #44aa0e77
 _parts = dict(train='train training unlabeled unlabelled'.split(), val='val valid validation'.split(), test='test testing'.split())
 
 def split_of(
@@ -72,6 +75,7 @@ def _relabelled(data, by):
     data.labels,data.classes = _folder_labels([f.split('/', 1)[1] for f in data.files], by)
     return data
 
+# %% ../../nbs/11_app/06_build.ipynb #aebc0757
 def _tell_folder(data, cfg, small, split, log):
     "Lines about a folder: what is there, what it was taken for, and what was left out"
     what = f"{len(data)} images of '{cfg['data']}', brought to {cfg['size']}x{cfg['size']}"
@@ -91,6 +95,7 @@ def _tell_folder(data, cfg, small, split, log):
     if data.left_out: log(f"left out: {counted(data.left_out)}")
     if small: log(f"{small} of the images looked at are smaller than {cfg['size']} pixels and were enlarged")
 
+# %% ../../nbs/11_app/06_build.ipynb #8c0294dd
 def _load_folder(cfg, log, known):
     "The images of a folder as `(train, held out, new)`, and whether those held out are its own 'val' part"
     data = from_folder(cfg['data'], sz=cfg['size'], labels=cfg['labels'], grey=cfg['grey'])
@@ -118,6 +123,7 @@ def _as_known(data, known, log):
     if not all(parts): raise BadInput(f"none of the images {'held out' if parts[0] else 'trained on'} by the run are in this folder; if they are elsewhere, say --data")
     return *(data.subset(p) for p in parts),data.subset(new) if new else None
 
+# %% ../../nbs/11_app/06_build.ipynb #4962e63c
 def _read_data(cfg, log, known):
     "Images to train on, those that are no part of any training, new ones, and whether the split for choosing settings is made"
     k,sz,parts = kind(cfg['data']),cfg['size'],(('n','train'),('n_test','test'))
@@ -207,6 +213,7 @@ def make_views(
     maker = views_maker(cfg['method'], kw.pop('name', None))
     return maker(cfg['crop'] or cfg['size'], seed=cfg['seed'], **kw) if maker else None
 
+# %% ../../nbs/11_app/06_build.ipynb #c37e5896
 def takes(
     enc, # An `Encoder`
     side:int, # Of images, pixels
@@ -235,6 +242,7 @@ def fitting(
         new[s] = fits
     return views.resized(new) if new else views
 
+# %% ../../nbs/11_app/06_build.ipynb #fc881fbe
 def make_learner(
     cfg:dict, # As `settle` returns it
     train, # `ImageSet` to train on; its labels, if any, are seen by the online probe, and by a method only if it is supervised

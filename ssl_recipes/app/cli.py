@@ -56,13 +56,11 @@ def parser(
     c.add_argument('--data', help='digits, cifar10 or a folder (default: the images of the run)')
     c.add_argument('--to', required=True, help='file to write: .parquet, or .npy with the names in a .json beside it')
     c.add_argument('--force', action='store_true', help='replace a file that is there')
-    c = add(_export, 'export', 'write the trained encoder as a timm state dict')
-    c.add_argument('run', metavar='RUN', help='folder of the run')
+    (c := add(_export, 'export', 'write the trained encoder as a timm state dict')).add_argument('run', metavar='RUN', help='folder of the run')
     c.add_argument('--to', required=True, help='file to write: .safetensors')
     c.add_argument('--force', action='store_true', help='replace a file that is there')
     add(_list, 'list', 'list methods, encoders and data')
-    c = add(_cache, 'cache', 'show what has been decoded of folders, or remove it')
-    c.add_argument('--empty', action='store_true', help='remove it: it is made again when it is wanted')
+    add(_cache, 'cache', 'show what has been decoded of folders, or remove it').add_argument('--empty', action='store_true', help='remove it: it is made again when it is wanted')
     _prove_args(add(_prove, 'prove', 'prove methods on this machine, once for each version of their code: processes, resume, teacher, life, edges'))
     _bench_args(add(_bench, 'bench', 'measure the speed of the training loop and of the views, as ratios'))
     _lab_args(add(None, 'lab', 'experiments that are run once and kept: run, show, verify'))
@@ -154,6 +152,11 @@ def _lab_args(c):
 # %% ../../nbs/11_app/40_cli.ipynb #a9cd048a
 def _heavy(module): return importlib.import_module(f'ssl_recipes.{module}') # imported when a command needs it, and not before
 def _first(): return os.environ.get('RANK', '0')=='0' # of the processes that were started together: the one that talks
+def _said(e):
+    "What an error says, in one line"
+    if isinstance(e, MemoryError): return 'not enough memory: a smaller --bs or --size, or --accumulate, may fit'
+    if isinstance(e, OSError): return (e.strerror or str(e))+(f": '{e.filename}'" if e.filename else '')
+    return re.sub(r'^Exception occured in `\w+` when calling event `\w+`:\s*', '', ' '.join(str(e).split())) # fastai's frame
 def _tell(out):
     if _first(): print(f"run: {out}")
 
@@ -239,28 +242,17 @@ def main(
     args:list|None=None, # Words of the command line; None: those of the process
 )->int: # Exit code: 0 done, 1 not reproduced, 2 bad input or a fault of the machine, 3 the loss is no number, 130 interrupted
     "Run the command line; also the entry point of the `ssl_recipes` command"
-    def say(what):
-        if _first(): print('ssl_recipes: '+re.sub(r'^Exception occured in `\w+` when calling event `\w+`:\s*', '', ' '.join(str(what).split())), file=sys.stderr)
     try:
         with one_line_warnings(): return _run(args)
-    except BadInput as e:
-        say(e)
-        return 2
-    except FloatingPointError as e:
-        say(e)
-        return 3
     except KeyboardInterrupt as e:
         print(f"\nssl_recipes: interrupted{f': {e}' if str(e) else ''}", file=sys.stderr)
         return 130
     except BrokenPipeError: # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as e: # no permission, no room, a drive that has gone
-        say(f"{e.strerror or e}" + (f": '{e.filename}'" if e.filename else ''))
-        return 2
-    except MemoryError:
-        say('not enough memory: a smaller --bs or --size, or --accumulate, may fit')
-        return 2
+    except (BadInput,OSError,MemoryError,FloatingPointError) as e:
+        if _first(): print(f'ssl_recipes: {_said(e)}', file=sys.stderr)
+        return 3 if isinstance(e, FloatingPointError) else 2
 
 # %% ../../nbs/11_app/40_cli.ipynb #6ccde7f6
 if __name__=='__main__' and '__file__' in globals(): sys.exit(main()) # `python -m ssl_recipes.app.cli`, not a notebook

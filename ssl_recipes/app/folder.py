@@ -38,6 +38,7 @@ def _no_step(out):
     metrics = out/FILES['metrics']
     return not (out/FILES['encoder']).exists() and not any((out/CHECKPOINTS).glob('*')) and not (metrics.exists() and metrics.stat().st_size)
 
+# %% ../../nbs/11_app/08_folder.ipynb #4f518a1a
 class Claim:
     "A folder that one run writes: the lock ends with its process"
     def __init__(self,
@@ -60,6 +61,7 @@ class Claim:
             with suppress(OSError): (self.path/CHECKPOINTS).rmdir()
             with suppress(OSError): self.path.rmdir()
 
+# %% ../../nbs/11_app/08_folder.ipynb #fe38296b
 def claim_folder(
     out, # Folder wanted, or None
     cfg:dict, # As `config` returns it; names the folder when `out` is None
@@ -86,6 +88,7 @@ def claim_folder(
     for k in ('config','images','metrics'): (out/FILES[k]).unlink(missing_ok=True) # it never began
     return claim
 
+# %% ../../nbs/11_app/08_folder.ipynb #995954da
 def write_json(
     path, # File to write
     obj, # What JSON can hold

@@ -6,7 +6,7 @@
 __all__ = ['Samples', 'ImageSet', 'BatchLoader', 'loaders']
 
 # %% ../../nbs/00_core/10_data.ipynb #687122e0
-import hashlib,math
+import hashlib,importlib,math
 from dataclasses import dataclass,field
 import torch
 from torch import Tensor
@@ -295,5 +295,4 @@ def loaders(
 # %% ../../nbs/00_core/10_data.ipynb #17d0f362
 def __getattr__(name):
     if name not in ('from_folder','cifar10'): raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    from ssl_recipes.core import folders
-    return getattr(folders, name)
+    return getattr(importlib.import_module('ssl_recipes.core.folders'), name)

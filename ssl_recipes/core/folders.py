@@ -170,7 +170,7 @@ def _cache_base(cache, path, found, sz, grey):
     what = json.dumps([2, os.path.realpath(path), sz, found, grey]) # 2: raised when the same file would be decoded otherwise
     return folder/hashlib.sha256(what.encode()).hexdigest()[:32]
 
-# %% ../../nbs/00_core/14_folders.ipynb #ea220a91
+# %% ../../nbs/00_core/14_folders.ipynb #0cf48f22
 def counted(
     left:dict, # As `ImageSet.left_out`
     most:int=6, # Reasons that are told one by one
@@ -180,6 +180,7 @@ def counted(
     rest = sum(n for _,n in rows[most:])
     return ', '.join([f'{k}: {n}' for k,n in rows[:most]]+[f'others: {rest}']*(rest>0))
 
+# %% ../../nbs/00_core/14_folders.ipynb #ea220a91
 def from_folder(
     path:str|Path, # A folder with images, at any depth
     sz:int=64, # Side of the square that the middle of each image is resized to, in pixels

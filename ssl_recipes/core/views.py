@@ -89,9 +89,7 @@ class Views:
     def __len__(self): return len(self.pipelines)
     @property
     def sizes(self): return [getattr(f, 'sz', None) for f in self.pipelines]
-    def resized(self,
-        sides:dict, # Side -> another side, pixels
-    ): # `Views` with the same seed; those of other sides as they are
+    def resized(self, sides:dict): # Side -> another side, pixels; of other sides they stay as they are
         "The same views, some of another side"
         new = {id(f):f.resized(sides[f.sz]) if f.sz in sides else f for f in self.pipelines} # what is shared stays shared
         return type(self)([new[id(f)] for f in self.pipelines], self.seed)
