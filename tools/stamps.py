@@ -1,6 +1,7 @@
 "When, in what time and from which code the outputs of each page were made: `results/pages.json`, written by `run_nb.py`; `check_nbs.py` names the pages whose code has changed since"
-import ast,fcntl,hashlib,json,os,platform,symtable,sys,time
+import ast,fcntl,hashlib,json,os,platform,re,symtable,sys,time
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from nbdev.config import get_config
@@ -8,7 +9,7 @@ from cells import directives
 
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
-from ssl_recipes.app.code import bare,code_of,from_us,scopes_in # as the lab reads code
+from ssl_recipes.app.code import bare,code_of,from_us,home,scopes_in # as the lab reads code
 from ssl_recipes.app.facts import pages as title_cells
 file = root/'results'/'pages.json'
 flags = set(get_config().tst_flags.split()) # cells that the default run leaves alone
@@ -20,10 +21,24 @@ def notebooks():
 
 def flagged(src): return flags & set(directives(src)[0])
 
+@lru_cache(maxsize=None)
+def brought(module):
+    "What `import *` of a module of ours brings: name -> the import that stands there in its stead, or one of the name from us"
+    tree = ast.parse(home(module).read_text())
+    names = next((ast.literal_eval(o.value) for o in tree.body if isinstance(o, ast.Assign) and getattr(o.targets[0], 'id', '')=='__all__'), [])
+    theirs = {a.asname or a.name:ast.unparse(ast.Import([a])) for o in tree.body if isinstance(o, ast.Import) for a in o.names}
+    return {k:theirs.get(k, f'from ssl_recipes import {k}') for k in names}
+
+def spelled_out(src, used):
+    "A cell whose `import *` of ours is written as imports of the names that the page uses: a module that offers more changes no page"
+    def one(m): return '\n'.join(v for k,v in brought(m[1]).items() if k in used) or 'pass'
+    return re.sub(r'^from (ssl_recipes\.[\w.]+) import \*$', one, src, flags=re.M)
+
 def code_cells(nb):
     "Source and kind ('fast' or 'slow') of each code cell of a notebook, as a dictionary; but for cells that show nothing and need what few machines have, such as `cuda`, and those that no run evaluates"
+    words = {w for c in nb['cells'] if c['cell_type']=='code' for w in re.findall(r'\w+', ''.join(c['source']))}
     for c in nb['cells']:
-        src = ''.join(c['source'])
+        src = spelled_out(''.join(c['source']), words)
         if c['cell_type']=='code' and 'nbdev_export(' not in src and directives(src)[0].get('eval')!='false' and not (flagged(src)-SLOW and not c['outputs']): yield src,'slow' if flagged(src) else 'fast'
 
 def unplaced(o):
