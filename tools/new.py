@@ -18,7 +18,7 @@ def imported():
     "What the template imports from the package: module and name"
     for kind,src in cells(template.read_text()):
         if kind!='code' or not re.search(r'^(import|from) ', src, re.M): continue
-        yield from ((o.module,a.name) for o in ast.walk(ast.parse(src)) if isinstance(o, ast.ImportFrom) and o.module.startswith(lib) for a in o.names)
+        yield from ((o.module,a.name) for o in ast.walk(ast.parse(src)) if isinstance(o, ast.ImportFrom) and o.module.startswith(lib) for a in o.names if a.name!='*')
 
 def place(name):
     "The notebook of a page, whose section and number may be left out where they follow from the others"
