@@ -125,6 +125,7 @@ def supcon_learner(
     "Supervised contrastive learning (Khosla et al. 2020) on SimCLR's learner; not self-supervised: it sees all labels"
     if labels is None: labels = dls.train.dataset.labels
     if labels is None: raise BadInput("supervised contrastive learning needs labels, and these images have none: give `labels`")
+    labels = torch.where(labels<0, len(labels)+torch.arange(len(labels)), labels) # who has no class is alone in one, with its two views
     return swap_loss(simclr_learner(dls, encoder, views, **kwargs), partial(_supcon_of_views, temp=temp), labels)
 
 # %% ../../nbs/02_contrastive/20_losses.ipynb #46fbd984

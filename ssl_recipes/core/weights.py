@@ -169,7 +169,8 @@ def _find(weights, body, own=''):
                            left=left, resized=resized)
 
 # %% ../../nbs/00_core/62_weights.ipynb #f5882298
-COMMON = ['small_resnet','narrow_resnet','small_vit','narrow_vit', *(f'resnet{d}' for d in (18,34,50,101,152)), 'wide_resnet50_2','resnext50_32x4d',
+COMMON = ['small_resnet','narrow_resnet','small_vit','narrow_vit',
+          *(f'resnet{d}' for d in (18,34,50,101,152)), 'wide_resnet50_2','resnext50_32x4d',
           *(f'vit_{s}_patch16_224' for s in ('tiny','small','base','large')), 'vit_huge_patch14_224','vit_small_patch8_224','vit_base_patch8_224',
           *(f'vit_{s}_patch14_{v}' for v in ('dinov2','reg4_dinov2') for s in ('small','base','large','giant')),
           'convnext_tiny','swin_tiny_patch4_window7_224'] # tried when a file does not fit
