@@ -229,9 +229,10 @@ def command(
     base = MAIN | DATA[kind(cfg['data'])]
     words = ['ssl_recipes', *(['start-from', cfg['started_from']] if cfg.get('started_from') else ['train']), cfg['method']]
     cfg = cfg | dict(device=cfg.get('device', 'cpu').split(':')[0])
-    for k in 'data encoder epochs bs n n_test size crop test_size split lr seed threads device accumulate'.split():
+    for k in 'data encoder epochs bs n n_test size crop test_size split labels lr seed threads device accumulate'.split():
         if k=='data' or cfg.get(k) is not None and cfg[k]!=base.get(k):
             words += [f"--{k.replace('_','-')}", str(cfg[k])]
+    if cfg.get('grey'): words += ['--range', *map(str, cfg['grey'])]
     words += ['--upscale']*bool(cfg['upscale']) + ['--bf16' if cfg['bf16'] else '--no-bf16']
     for k,v in cfg['set'].items():   words += ['--set',  f'{k}={v}']
     for k,v in cfg['views'].items(): words += ['--view', f'{k}={v}']

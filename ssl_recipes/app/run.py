@@ -163,7 +163,7 @@ def finish(
         with alone():
             write_json(out/FILES['result'], dict(rows=rows, seconds=seconds, protocol=PROTOCOL))
             log(as_text(rows))
-            log(f"report: {report(run, train, held)}")
+            log(f"report: {report(run, train.labelled(), held.labelled())}")
     return rows
 
 # %% ../../nbs/11_app/10_run.ipynb #971d1abc
