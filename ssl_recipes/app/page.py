@@ -22,8 +22,8 @@ from .code import code_version,sha
 from .experiment import experiment,key
 from .lab import METRICS
 from .leaderboard import family,is_usual
-from .prove import prove,prove_definition
-from .rows import append_line,note_print,noting,read_lines,read_rows,ready,results_folder,roots_of,settings_of,trained,trains_alike
+from .prove import noting,prove,prove_definition
+from .rows import append_line,note_print,read_lines,read_rows,ready,results_folder,roots_of,settings_of,trained,trains_alike
 from ..core.data import loaders
 from ..core.nets import encoder
 from ..core.proofs import tiny_encoder

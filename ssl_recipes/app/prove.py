@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['FORM', 'OPTS', 'PROOFS', 'NO_NUMBERS', 'OTHERS', 'SHORT', 'smallest_form', 'smallest', 'arguments_of', 'proved_code',
-           'noted', 'prove', 'prove_definition', 'prove_all', 'proofs_table']
+           'noted', 'prove', 'noting', 'prove_definition', 'prove_all', 'proofs_table']
 
 # %% ../../nbs/11_app/38_prove.ipynb #2843c2c5
-import inspect,io,time
+import inspect,io,os,time
 from contextlib import redirect_stdout
 from functools import partial
 
@@ -23,7 +23,7 @@ from ..core.scenes import digit_scenes
 from ..core.teacher import EMATeacher
 from .code import code_version,reached,sha
 from .methods import method,methods,views_maker,written_out
-from .rows import append_line,noting,read_lines,results_folder
+from .rows import append_line,read_lines,results_folder
 
 # %% ../../nbs/11_app/38_prove.ipynb #9d71849a
 FORM = dict(data='scenes', bs=16, size=16, encoder='tiny', net={}, views={}, lr=0.05, set={}, full=False, epochs=1, steps=4) # What `SMALLEST` does not say
@@ -132,6 +132,13 @@ def prove(
     if note and not was:
         append_line(results_folder(to)/'proofs.jsonl', dict(proved=name, code=code, found=found, date=time.strftime('%Y-%m-%d'), torch=torch.__version__.split('+')[0]))
     return found
+
+# %% ../../nbs/11_app/38_prove.ipynb #3df2b7bf
+def noting(
+    to=None, # A folder that was asked for
+)->bool: # A test leaves the checkout as it is
+    "Whether what is found shall be written down: where a folder is named, and where `tools/run_nb.py` makes the outputs of pages"
+    return to is not None or 'SSL_RECIPES_NOTE' in os.environ
 
 # %% ../../nbs/11_app/38_prove.ipynb #152bd177
 def _named(f):

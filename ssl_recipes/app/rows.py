@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SHOTS', 'BLOCKS', 'FEW', 'JUDGED', 'trained', 'measure', 'code_of_exp', 'read_rows', 'read_lines', 'append_line',
-           'read_selections', 'results_folder', 'noting', 'in_small', 'fingerprint', 'alike', 'holds', 'trains_alike',
+           'read_selections', 'results_folder', 'in_small', 'fingerprint', 'alike', 'holds', 'trains_alike',
            'note_print', 'run']
 
 # %% ../../nbs/11_app/33_rows.ipynb #4e0b7777
@@ -277,12 +277,6 @@ def results_folder(
     here = ROOT.parent/'results'
     return Path(to or (here if here.is_dir() else 'results'))
 
-def noting(
-    to=None, # A folder that was asked for
-)->bool: # A test leaves the checkout as it is
-    "Whether what is found shall be written down: where a folder is named, and where `tools/run_nb.py` makes the outputs of pages"
-    return to is not None or 'SSL_RECIPES_NOTE' in os.environ
-
 # %% ../../nbs/11_app/33_rows.ipynb #24f0e38f
 FEW = dict(n=384, n_test=100, bs=128, epochs=1, seed=0, split='test') # Three batches
 JUDGED = 'knn','linear','shot_1','partial','rankme','spread'
@@ -296,9 +290,7 @@ def in_small(
 def _first_steps(exp):
     "Losses and the length of the weights of what is kept"
     threads,made = torch.get_num_threads(),[]
-    def make():
-        made.append(learner_of(exp, cfg, train))
-        return made[-1]
+    def make(): return made.append(learner_of(exp, cfg, train)) or made[-1]
     try:
         cfg,train,_ = ready(exp, threads=1, device='cpu')
         t = traced(make, len(train)//cfg['bs'], torch.float64)
