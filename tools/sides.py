@@ -4,6 +4,7 @@ import argparse,os,sys,tempfile,warnings
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+SMALL = dict(wmse=dict(d_out=2)) # what a method asks for where a batch is four images
 ENCODERS = 'small_resnet small_vit resnet18 vit_tiny_patch16_224 convnext_atto'.split()
 
 def album(path, side, n=10):
@@ -24,7 +25,7 @@ def tried(method, encoder, data, size):
     from ssl_recipes.app.settings import config
     from ssl_recipes.core.base import BadInput
     try:
-        _,learn,*_ = prepare(config(method=method, encoder=encoder, data=data, size=size, bs=4, n=4, epochs=1, every=0, bf16=False), Path(tempfile.mkdtemp()), Stopwatch(), lambda _: None)
+        _,learn,*_ = prepare(config(method=method, encoder=encoder, data=data, size=size, bs=4, n=4, set=SMALL.get(method, {}), epochs=1, every=0, bf16=False), Path(tempfile.mkdtemp()), Stopwatch(), lambda _: None)
         learn.quiet_fit(1)
         return 'trains'
     except BadInput as e: return ' '.join(str(e).split())
