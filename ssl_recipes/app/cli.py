@@ -242,6 +242,7 @@ def main(
     args:list|None=None, # Words of the command line; None: those of the process
 )->int: # Exit code: 0 done, 1 not reproduced, 2 bad input or a fault of the machine, 3 the loss is no number, 130 interrupted
     "Run the command line; also the entry point of the `ssl_recipes` command"
+    for o in (sys.stdout,sys.stderr): getattr(o, 'reconfigure', lambda **_: None)(errors='backslashreplace') # names of files may be no text
     try:
         with one_line_warnings(): return _run(args)
     except KeyboardInterrupt as e:

@@ -13,7 +13,7 @@ from pathlib import Path
 from .build import load_data
 from .folder import Run,open_run
 from .settings import DATA,kind
-from ..core.base import BadInput,atomic_path
+from ..core.base import BadInput,atomic_path,shown
 from ..core.folders import counted,from_folder
 from ..core.nets import load_encoder,save_encoder
 from ..evaluation.features import features
@@ -76,9 +76,9 @@ def embed(
     run = open_run(path)
     parts = rows_of(run, data, log)
     feats = np.concatenate([features(run.encoder, d, sz=run.encoder.sz).numpy() for _,_,d in parts])
-    col = dict(file=sum([n for _,n,_ in parts], []), split=sum([[s]*len(n) for s,n,_ in parts], []))
+    col = dict(file=[shown(o) for _,n,_ in parts for o in n], split=sum([[s]*len(n) for s,n,_ in parts], []))
     if all(d.labels is not None for _,_,d in parts):
-        col['label'] = ['' if i<0 else d.classes[i] if d.classes else str(i) for _,_,d in parts for i in d.labels.tolist()]
+        col['label'] = ['' if i<0 else shown(d.classes[i]) if d.classes else str(i) for _,_,d in parts for i in d.labels.tolist()]
     write = _parquet if to.suffix=='.parquet' else _npy
     write(to, feats, col)
     log(f"{len(feats)} rows of {feats.shape[1]} features: {to}")

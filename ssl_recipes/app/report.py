@@ -16,7 +16,7 @@ from sklearn.manifold import TSNE
 from .build import make_views
 from .folder import FILES,Run,judgement
 from .settings import DATA,MAIN,kind
-from ..core.base import atomic_path
+from ..core.base import atomic_path,shown
 from ..evaluation.features import features
 from ..evaluation.judge import PROTOCOL
 from ..evaluation.knn import neighbours
@@ -204,7 +204,7 @@ def map_plot(
         tab = matplotlib.colormaps['tab10' if len(classes)<=10 else 'tab20']
         for i,c in enumerate(classes):
             p = xy[labels==i]
-            if len(p): ax.scatter(*p.T, color=tab(i), label=str(c), **dot)
+            if len(p): ax.scatter(*p.T, color=tab(i), label=shown(str(c)).replace('$', r'\$'), **dot) # a dollar would begin a formula
         cols = max(1, min(5, 36//max(len(str(c)) for c in classes)))
         fig.legend(fontsize=8, frameon=False, loc='outside lower center', ncols=cols, markerscale=2)
     return svg(fig, 'map of the representations of held-out images')
@@ -364,5 +364,5 @@ def report(
     rows = rows or run.read('result').get('rows') or judgement(run, train, held)
     title,path = f"{run.cfg['method']} on {Path(run.cfg['data']).name}",run.path/FILES['report']
     text = page(title, headline(rows), sections_of(run, train, held, rows))
-    with atomic_path(path) as tmp: tmp.write_text(text, encoding='utf-8')
+    with atomic_path(path) as tmp: tmp.write_text(text, encoding='utf-8', errors='backslashreplace')
     return path
