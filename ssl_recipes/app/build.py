@@ -55,9 +55,6 @@ def check_sizes(
                        f"size {sz}: use size {typical} or less, or upscale")
     return sum(s<sz for s in sides)
 
-# %% ../../nbs/11_app/06_build.ipynb #0415f8e4
-#| exports
-
 # %% ../../nbs/11_app/06_build.ipynb #44aa0e77
 _parts = dict(train='train training unlabeled unlabelled'.split(), val='val valid validation'.split(), test='test testing'.split())
 

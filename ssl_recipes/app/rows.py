@@ -27,6 +27,7 @@ from ..core.checkpoint import checkpoints,latest,read_meta
 from ..core.data import loaders
 from ..core.nets import save_encoder
 from ..core.proofs import traced
+from ..core.teacher import kept
 from ..evaluation.baselines import light_views,supervised_learner
 from ..evaluation.finetune import partial_acc
 from ..evaluation.judge import PROTOCOL,judge
@@ -295,7 +296,7 @@ def _first_steps(exp):
         cfg,train,_ = ready(exp, threads=1, device='cpu')
         t = traced(make, len(train)//cfg['bs'], torch.float64)
     finally: torch.set_num_threads(threads)
-    return t['losses'].tolist()+[sum(v.double().norm().item() for k,v in t['state'].items() if k.startswith(f"{getattr(made[-1].model, 'kept', 'encoder')}."))]
+    return t['losses'].tolist()+[sum(v.double().norm().item() for v in kept(made[-1].model).state_dict().values())]
 
 @lru_cache(maxsize=None)
 def _judgement(what, code):

@@ -7,7 +7,7 @@ __all__ = ['train', 'finish', 'evaluate', 'resume', 'extend', 'start_from']
 
 # %% ../../nbs/11_app/10_run.ipynb #439c90a3
 import json,os,time
-from contextlib import nullcontext
+from contextlib import contextmanager,nullcontext
 from pathlib import Path
 from fastai.callback.core import Callback
 from .build import load_data,make_learner,make_views,settle
@@ -79,29 +79,34 @@ def carry_out(
     return out
 
 # %% ../../nbs/11_app/10_run.ipynb #b0740d20
+@contextmanager
+def _claimed(make):
+    "Hold the claim that `make` returns, in one process, as long as the block lasts; gives its folder to all"
+    mine = []
+    def claim():
+        mine.append(make())
+        return mine[0].path
+    try: yield on_main(claim)
+    finally:
+        for o in mine: o.release()
+
 def _new_run(out, cfg, log, bar, source=None):
     "Begin a run in a folder of its own, perhaps with the weights of `source`"
-    log,mine = together(cfg, log),[]
-    def claim():
-        mine.append(claim_folder(out, cfg))
-        return mine[0].path
-    out = on_main(claim)
-    try:
+    log = together(cfg, log)
+    with _claimed(lambda: claim_folder(out, cfg)) as at:
         watch = Stopwatch()
-        job = cfg,learn,train,held = prepare(cfg, out, watch, log)
+        job = cfg,learn,train,held = prepare(cfg, at, watch, log)
         if source: take_weights(learn, source, log)
         note = cfg | dict(n_train=len(train), n_held_out=len(held), classes=train.classes,
             skipped=len(train.skipped or []), versions=versions(), started=time.strftime('%Y-%m-%d %H:%M:%S'))
         def begin():
-            if kind(cfg['data'])=='folder': note_images(out, cfg['data'], train=train, held=held)
-            write_json(out/FILES['config'], note)
+            if kind(cfg['data'])=='folder': note_images(at, cfg['data'], train=train, held=held)
+            write_json(at/FILES['config'], note)
         on_main(begin)
         log(f"{cfg['method']} on {len(train)} images of {train.name}, {len(held)} held out; {cfg['encoder']}, "
             f"{cfg['epochs']} epochs of {len(learn.dls.train)} batches of {cfg['bs']}, "
             f"{'bfloat16' if cfg['bf16'] else 'float32'} on {cfg['device']}" + f", {cfg['processes']} processes"*(cfg['processes']>1))
-        return carry_out(job, out, lambda l: l.fit(cfg['epochs']), watch, log, bar)
-    finally:
-        for o in mine: o.release()
+        return carry_out(job, at, lambda l: l.fit(cfg['epochs']), watch, log, bar)
 
 def train(
     out=None, # Folder of the run; None: the next free `runs/<method>-<data>-<k>`
@@ -226,9 +231,7 @@ def _go_on(path, log, bar, more=0, **new):
     if 'data' in new: new['data'] = str(Path(new['data']).resolve())
     log = together(new, log)
     cfg,meta,threads = on_main(lambda: _plan(path, more, new)) # read once, before anything is written
-    mine = []
-    on_main(lambda: mine.append(Claim(path)))
-    try:
+    with _claimed(lambda: Claim(path)):
         if cfg['threads']!=threads: log(f"{cfg['threads']} threads instead of {threads}: the last digits may differ")
         watch = Stopwatch(meta['extra'].get('seconds', 0.))
         job = cfg,learn,*_ = prepare(cfg, path, watch, log)
@@ -245,8 +248,6 @@ def _go_on(path, log, bar, more=0, **new):
             elif meta['batches']<cfg['epochs']*meta['epoch_batches']: C.resume_fit(learn, path/CHECKPOINTS, cfg['epochs'])
             else: C.load_checkpoint(learn, C.latest(path)) # all is trained, but the encoder was not saved or not judged
         return carry_out(job, path, fit, watch, log, bar)
-    finally:
-        for o in mine: o.release()
 
 # %% ../../nbs/11_app/10_run.ipynb #44ee810f
 def resume(
