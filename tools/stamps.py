@@ -9,7 +9,7 @@ from cells import directives
 
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
-from ssl_recipes.app.code import bare,code_of,from_us,home,scopes_in # as the lab reads code
+from ssl_recipes.app.code import bare,code_of,from_us,home,offered,scopes_in # as the lab reads code
 from ssl_recipes.app.facts import pages as title_cells
 file = root/'results'/'pages.json'
 flags = set(get_config().tst_flags.split()) # cells that the default run leaves alone
@@ -24,10 +24,8 @@ def flagged(src): return flags & set(directives(src)[0])
 @lru_cache(maxsize=None)
 def brought(module):
     "What `import *` of a module of ours brings: name -> the import that stands there in its stead, or one of the name from us"
-    tree = ast.parse(home(module).read_text())
-    names = next((ast.literal_eval(o.value) for o in tree.body if isinstance(o, ast.Assign) and getattr(o.targets[0], 'id', '')=='__all__'), [])
-    theirs = {a.asname or a.name:ast.unparse(ast.Import([a])) for o in tree.body if isinstance(o, ast.Import) for a in o.names}
-    return {k:theirs.get(k, f'from ssl_recipes import {k}') for k in names}
+    theirs = {a.asname or a.name:ast.unparse(ast.Import([a])) for o in ast.parse(home(module).read_text()).body if isinstance(o, ast.Import) for a in o.names}
+    return {k:theirs.get(k, f'from ssl_recipes import {k}') for k in offered(module)}
 
 def spelled_out(src, used):
     "A cell whose `import *` of ours is written as imports of the names that the page uses: a module that offers more changes no page"
