@@ -82,8 +82,7 @@ def claim_folder(
     claim = Claim(out)
     there = [o for o in [*FILES.values(), CHECKPOINTS] if (out/o).exists()]
     if there and not _no_step(out):
-        (out/CLAIM).unlink(missing_ok=True)
-        claim.f.close()
+        claim.release()
         raise BadInput(f"'{out}' already holds a run ({', '.join(there)}): nothing was written; choose another folder")
     for k in ('config','images','metrics'): (out/FILES[k]).unlink(missing_ok=True) # it never began
     return claim
