@@ -9,14 +9,12 @@ __all__ = ['split_of', 'load_data', 'optimiser', 'make_encoder', 'settle']
 import inspect
 import torch,torch.nn.functional as F
 from functools import partial
-from pathlib import Path
-from PIL import Image
 from .methods import method,views_maker
 from .settings import BS,kind
 from ..core.base import BadInput,one_of,seeded
 from ..core.data import loaders
 from ..core.distrib import join_processes,world_size
-from ..core.folders import _folder_labels,cifar10,counted,from_folder
+from ..core.folders import cifar10,counted,folder_labels,from_folder,short_sides
 from ..core.nets import encoder
 from ..core.optim import LARS
 from ..core.scenes import digit_scenes
@@ -46,11 +44,8 @@ def check_sizes(
     sz:int, # Side that they were brought to, pixels
 )->int: # How many of the images looked at (at most 200, evenly spread) are smaller than `sz`
     "Refuse a folder whose typical image is smaller than the size asked for: it would be trained on blur"
-    sides = []
-    for f in data.files[::max(1, len(data.files)//200)]:
-        with Image.open(Path(path)/f) as im: sides.append(min(im.size))
-    typical = sorted(sides)[len(sides)//2]
-    if typical<sz:
+    sides = short_sides(path, data.files)
+    if sides and (typical := sides[len(sides)//2])<sz:
         raise BadInput(f"images in '{path}' have typically {typical} pixels on the shorter side, smaller than the "
                        f"size {sz}: use size {typical} or less, or upscale")
     return sum(s<sz for s in sides)
@@ -69,7 +64,7 @@ def split_of(
 
 def _relabelled(data, by):
     "Images of a folder that is split at its top: their classes are below that"
-    data.labels,data.classes = _folder_labels([f.split('/', 1)[1] for f in data.files], by)
+    data.labels,data.classes = folder_labels([f.split('/', 1)[1] for f in data.files], by)
     return data
 
 # %% ../../nbs/11_app/06_build.ipynb #aebc0757
@@ -95,7 +90,7 @@ def _tell_folder(data, cfg, small, split, log):
 # %% ../../nbs/11_app/06_build.ipynb #8c0294dd
 def _load_folder(cfg, log, known):
     "The images of a folder as `(train, held out, new)`, and whether those held out are its own 'val' part"
-    data = from_folder(cfg['data'], sz=cfg['size'], labels=cfg['labels'], grey=cfg['grey'])
+    data = from_folder(cfg['data'], sz=cfg['size'], labels=cfg['labels'], grey=cfg['grey']).by_rows() # it may be larger than the memory
     small = 0 if cfg['upscale'] else check_sizes(data, cfg['data'], cfg['size'])
     if parts := split_of(data.files): data = _relabelled(data, cfg['labels'])
     _tell_folder(data, cfg, small, bool(parts), log)
@@ -193,6 +188,9 @@ def settle(
     except RuntimeError: raise BadInput(f"unknown device '{cfg['device']}': possible: cpu, cuda, cuda:1, mps") from None
     if device.type=='cuda' and not torch.cuda.is_available():
         raise BadInput(f"device '{device}': no GPU is usable here, use cpu")
+    if device.type not in ('cpu','cuda'):
+        try: torch.zeros(1, device=device)
+        except Exception as e: raise BadInput(f"device '{device}' is not usable here ({str(e).splitlines()[0][:100]}): use cpu") from None
     if (w := world_size())>1: device = join_processes(device.type=='cpu') # each its own
     if cfg['bs'] is None: bs -= bs%(w*cfg['accumulate']) # nobody has asked for another
     if not bs or bs%(w*cfg['accumulate']): raise BadInput(f"a batch of {bs} cannot be shared by {w} process{'es'*(w>1)} in {cfg['accumulate']} part{'s'*(cfg['accumulate']>1)}: use a multiple of {w*cfg['accumulate']}")

@@ -12,6 +12,7 @@ import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
 from ..core.base import BadInput
+from ..core.data import Rows
 from ..core.distrib import gather,rank,world_size
 
 # %% ../../nbs/08_evaluation/10_features.ipynb #ce950390
@@ -39,7 +40,8 @@ def as_images(
     data, # `Samples` such as an `ImageSet`, or a tensor or array `(n,...)`: uint8 (0..255) or float
 )->Tensor: # The images, as they are
     "The image tensor of whatever a judge was given, checked"
-    x = torch.as_tensor(getattr(data, 'x', data))
+    x = getattr(data, 'x', data)
+    if not isinstance(x, Rows): x = torch.as_tensor(x)
     if not (x.is_floating_point() or x.dtype==torch.uint8):
         raise BadInput(f"images are {x.dtype}; possible: uint8 (0..255) or float (0..1)")
     if x.dim()<2 or len(x)==0:
@@ -95,11 +97,11 @@ def pixels(
     data, # `Samples` such as an `ImageSet`, or images as a tensor: uint8 (0..255) or float (0..1), `(n,c,h,w)`
     mean:Tensor|None=None, # Mean of each channel `(c,)`, to be subtracted; None: nothing is
     std:Tensor|None=None, # Deviation of each channel `(c,)`, to divide by
+    sz:int|None=None, # Side that they are brought to first, pixels; None: as they are
 )->Tensor: # float32 `(n,c*h*w)`, on the CPU; in [0,1] without `mean` and `std`
     "The images themselves as rows of numbers: the representation that every encoder must beat"
     x = as_images(data)
-    y = x.cpu().to(torch.float32, copy=True)
-    if x.dtype==torch.uint8: y /= 255
+    y = torch.cat([as_floats(o, sz=sz) for o in x.split(4096)]) if sz else as_floats(x.cpu())
     shape = [1,-1]+[1]*(y.dim()-2)
     if mean is not None: y -= mean.view(shape)
     if std is not None: y /= std.view(shape)

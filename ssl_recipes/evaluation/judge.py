@@ -35,6 +35,17 @@ def reduced_linear_acc(
         f,tf = (f-f.mean(0))@v,(tf-f.mean(0))@v
     return linear_acc(f, y, tf, ty)
 
+# %% ../../nbs/08_evaluation/49_judge.ipynb #ecfd624d
+def raw_pixels(
+    train, # `ImageSet`
+    test, # `ImageSet` of the same side
+    most:int=2**28, # Numbers, a gigabyte: more are not made of the training images
+)->tuple: # Rows of numbers for both, standardised by the training images' channels
+    "Raw pixels of a size that fits into memory: what is larger is brought to the greatest side that does"
+    n,c,h,w = train.x.shape if train.x.ndim==4 else (0,0,0,0)
+    side = int((most/(n*c))**0.5) if n*c*h*w>most else None
+    return tuple(pixels(o, *train.mean_std(), sz=side) for o in (train,test))
+
 # %% ../../nbs/08_evaluation/49_judge.ipynb #881c3cbc
 def judge(
     encoder:nn.Module|None, # The encoder; None: the raw pixels themselves
@@ -44,14 +55,14 @@ def judge(
     temp:float|None=0.1, # Temperature of their votes; None: equal votes
     linear:bool=True, # Fit the linear probe too? It takes most of the time
     rows:int=5000, # At most so many training images, evenly spaced, for the rank
-    sz:int|None=None, # Side at which the encoder sees the images; None: as they are. Pixels are judged as they are
+    sz:int|None=None, # Side at which the encoder sees the images; None: as they are. Pixels are judged as they are, above 2**28 of them at a smaller side
     shots:tuple=(), # Labelled images of each class, for the accuracy with few labels
 )->dict: # knn, linear and, for each shot, `shot_<k>` in [0,1]; rankme, spread, d (width of the features), n (training images)
     "Judge frozen features by neighbours, a linear probe, rank and spread"
     bare = [name for name,o in (('training',train),('test',test)) if o.labels is None]
     if len(bare)==1: raise BadInput(f"the {bare[0]} images have no labels, but the others have: kNN and linear probe need both")
-    norm = train.mean_std() if encoder is None else None
-    f,tf = [pixels(o, *norm) if encoder is None else features(encoder, o, sz=sz) for o in (train,test)]
+    if encoder is None: f,tf = raw_pixels(train, test)
+    else: f,tf = [features(encoder, o, sz=sz) for o in (train,test)]
     args,out = (f,train.labels,tf,test.labels),{}
     if train.labels is not None and len(train.labels.unique())>1:
         out['knn'] = knn_acc(*args, k=k, temp=temp)
