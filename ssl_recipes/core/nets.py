@@ -193,7 +193,7 @@ def encoder(
     sz:int=32, # Side of the images
     mean:float|list|None=None, # Mean of the images in [0,1]; None: 0.5, or that of the pre-training
     std:float|list|None=None, # Their standard deviation; None: 0.25, or that of the pre-training
-    stem:str='auto', # 'cifar' keeps small images whole, 'timm' is timm's own; 'auto': 'cifar' for ResNets up to `sz` 64
+    stem:str='auto', # 'cifar' keeps small images whole, 'timm' is timm's own; 'auto': 'cifar' for ResNets below 64 pixels
     pretrained:bool=False, # Download timm's weights
     **kw, # Further arguments of the model, such as `drop_path_rate`; plain values, so that they can be saved
 )->Encoder: # In training mode, on the CPU
@@ -208,7 +208,7 @@ def encoder(
     is_resnet = any(timm.models.is_model_in_modules(arch, [o]) for o in ('resnet','resnest','sknet','res2net'))
     if stem=='cifar' and not is_resnet and arch not in ('small_resnet','cifar_resnet'):
         raise BadInput(f"'{name}' has no ResNet stem: use stem='timm'")
-    if is_resnet and (stem=='cifar' or stem=='auto' and sz<=64): name,args = 'cifar_resnet',dict(arch=name, **args)
+    if is_resnet and (stem=='cifar' or stem=='auto' and sz<64): name,args = 'cifar_resnet',dict(arch=name, **args)
     cfg = timm.models.get_pretrained_cfg(title, allow_unregistered=True)
     if cfg and cfg.fixed_input_size: args['img_size'] = sz
     if timm.models.is_model_in_modules(arch, ['vision_transformer','deit']): args = dict(dynamic_img_size=True)|args # views of other sides, too
