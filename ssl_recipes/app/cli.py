@@ -157,6 +157,10 @@ def _said(e):
     if isinstance(e, MemoryError): return 'not enough memory: a smaller --bs or --size, or --accumulate, may fit'
     if isinstance(e, OSError): return (e.strerror or str(e))+(f": '{e.filename}'" if e.filename else '')
     return re.sub(r'^Exception occured in `\w+` when calling event `\w+`:\s*', '', ' '.join(str(e).split())) # fastai's frame
+def _of_device(text):
+    "What torch, which has no names for these, says about memory or about Apple's device, in one line; '' if it is about something else"
+    if re.search(r"out of memory|can't allocate|not enough memory", text, re.I): return _said(MemoryError())
+    return f"{text[:120]}...: not for mps; use --device cpu, or set PYTORCH_ENABLE_MPS_FALLBACK=1" if re.search(r'\bMPS\b', text) else ''
 def _tell(out):
     if _first(): print(f"run: {out}")
 
@@ -246,7 +250,7 @@ def main(
     try:
         with one_line_warnings(): return _run(args)
     except KeyboardInterrupt as e:
-        print(f"\nssl_recipes: interrupted{f': {e}' if str(e) else ''}", file=sys.stderr)
+        if _first(): print(f"\nssl_recipes: interrupted{f': {e}' if str(e) else ''}", file=sys.stderr)
         return 130
     except BrokenPipeError: # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -254,6 +258,10 @@ def main(
     except (BadInput,OSError,MemoryError,FloatingPointError) as e:
         if _first(): print(f'ssl_recipes: {_said(e)}', file=sys.stderr)
         return 3 if isinstance(e, FloatingPointError) else 2
+    except (RuntimeError,TypeError) as e:
+        if not (said := _of_device(' '.join(str(e).split()))): raise
+        if _first(): print(f'ssl_recipes: {said}', file=sys.stderr)
+        return 2
 
 # %% ../../nbs/11_app/40_cli.ipynb #6ccde7f6
 if __name__=='__main__' and '__file__' in globals(): sys.exit(main()) # `python -m ssl_recipes.app.cli`, not a notebook

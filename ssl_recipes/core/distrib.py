@@ -311,15 +311,18 @@ def launch(
     n:int, # How many processes
     module:str, # Run as `python -m module` on each
     *args:str, # Its words
-)->int: # 0, or the exit code of the process that failed first
+)->int: # 0, the exit code of the process that failed first, or 128 and the number of the signal that stopped all, such as 130 after Ctrl-C
     "Start a module on `n` processes of this machine, as `torchrun` does, and wait for them; if one fails, all are stopped"
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig,elastic_launch
-    logging.getLogger('torch.distributed.elastic').setLevel(logging.CRITICAL) # what failed speaks for itself
+    for o in [*logging.root.manager.loggerDict]:
+        if o.startswith('torch.distributed.elastic'): logging.getLogger(o).setLevel(logging.CRITICAL) # what failed speaks for itself
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1)//n)))
     cfg = LaunchConfig(1, 1, n, rdzv_backend='c10d', rdzv_endpoint='localhost:0', run_id='none', monitor_interval=0.1, max_restarts=0)
     try: elastic_launch(cfg, sys.executable)('-m', module, *args)
     except ChildFailedError as e: return e.get_first_failure()[1].exitcode
+    except SignalException as e: return 128+e.sigval # the processes have got it too, and have ended
     return 0
 
 # %% ../../nbs/00_core/50_distrib.ipynb #32663523
