@@ -22,7 +22,7 @@ from ..core.distrib import alone,distributed,join_processes,on_main,rank,same_ev
 from ..core.nets import encoder,encoder_meta,save_encoder
 from ..core.teacher import kept
 from ..core.watch import LogJSON
-from ..core.weights import read_weights,take_weights
+from ..core.weights import fitting_file,read_weights,take_weights
 from ..evaluation.judge import PROTOCOL,table
 
 # %% ../../nbs/11_app/10_run.ipynb #e0f9b0ad
@@ -299,8 +299,7 @@ def start_from(
     **kw, # Settings, named as in `MAIN`
 )->Path: # Folder of the run
     "Begin a run with weights that are there"
-    read_weights(source)
     if kw.get('encoder') is None: kw['encoder'] = _encoder_of(source)
     cfg = config(**kw)
-    file,*_ = read_weights(source := _source(source, cfg['method']))
+    file = fitting_file(source := _source(source, cfg['method']), encoder(cfg['encoder'], sz=cfg['test_size'] or cfg['size']))
     return _new_run(out, cfg|dict(report=report, started_from=str(file.resolve())), log, bar, source)
