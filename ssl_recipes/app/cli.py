@@ -153,14 +153,13 @@ def _lab_args(c):
 def _heavy(module): return importlib.import_module(f'ssl_recipes.{module}') # imported when a command needs it, and not before
 def _first(): return os.environ.get('RANK', '0')=='0' # of the processes that were started together: the one that talks
 def _said(e):
-    "What an error says, in one line"
-    if isinstance(e, MemoryError): return 'not enough memory: a smaller --bs or --size, or --accumulate, may fit'
+    "What is said, in one line, of an error that is no fault of the program; '' for others"
+    text = re.sub(r'^Exception occured in `\w+` when calling event `\w+`:\s*', '', ' '.join(str(e).split())) # fastai's frame
+    full = isinstance(e, RuntimeError) and re.search(r"out of memory|can't allocate|not enough memory", text, re.I) # torch has no name for it
+    if full or isinstance(e, MemoryError): return 'not enough memory: a smaller --bs or --size, or --accumulate, may fit'
     if isinstance(e, OSError): return (e.strerror or str(e))+(f": '{e.filename}'" if e.filename else '')
-    return re.sub(r'^Exception occured in `\w+` when calling event `\w+`:\s*', '', ' '.join(str(e).split())) # fastai's frame
-def _of_device(text):
-    "What torch, which has no names for these, says about memory or about Apple's device, in one line; '' if it is about something else"
-    if re.search(r"out of memory|can't allocate|not enough memory", text, re.I): return _said(MemoryError())
-    return f"{text[:120]}...: not for mps; use --device cpu, or set PYTORCH_ENABLE_MPS_FALLBACK=1" if re.search(r'\bMPS\b', text) else ''
+    if isinstance(e, (RuntimeError,TypeError)) and re.search(r'\bMPS\b', text): return f"{text[:120]}: not for mps; use --device cpu, or set PYTORCH_ENABLE_MPS_FALLBACK=1"
+    return text if isinstance(e, (BadInput,FloatingPointError)) else ''
 def _tell(out):
     if _first(): print(f"run: {out}")
 
@@ -255,13 +254,10 @@ def main(
     except BrokenPipeError: # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (BadInput,OSError,MemoryError,FloatingPointError) as e:
-        if _first(): print(f'ssl_recipes: {_said(e)}', file=sys.stderr)
-        return 3 if isinstance(e, FloatingPointError) else 2
-    except (RuntimeError,TypeError) as e:
-        if not (said := _of_device(' '.join(str(e).split()))): raise
+    except Exception as e:
+        if not (said := _said(e)): raise
         if _first(): print(f'ssl_recipes: {said}', file=sys.stderr)
-        return 2
+        return 3 if isinstance(e, FloatingPointError) else 2
 
 # %% ../../nbs/11_app/40_cli.ipynb #6ccde7f6
 if __name__=='__main__' and '__file__' in globals(): sys.exit(main()) # `python -m ssl_recipes.app.cli`, not a notebook

@@ -235,15 +235,7 @@ def _take(learn, mine, values):
     learn.opt = None # the next fit makes a new one
     learn.remove_cbs(_waiting(learn))
 
-# %% ../../nbs/00_core/62_weights.ipynb #fe5ca431
-def _from(got, path, what, whole):
-    "What is to be said of a file: where in it the encoder was, what stood beside it, what was changed"
-    where = f" under '{got.prefix}'" if got.prefix and not whole else ''
-    also = f", where as many fit as under {' or '.join(map(repr, got.also[:3]))}" if got.also and not whole else ''
-    left = f"; left out {_words(got.left, got.prefix)}" if got.left and not whole else ''
-    sizes = ''.join(f"; {t} resampled from {a} to {b}" for t,(a,b) in got.resized.items())
-    return f"started from '{path}' ({what})",f'{where}{also}{left}{sizes}'
-
+# %% ../../nbs/00_core/62_weights.ipynb #42b18997
 def _fitting(path, m):
     "What is in `path`, and where in it the encoder of `m` is: `(weights, found, file, what it is)`; refuses what does not fit"
     path,weights,what = read_weights(path)
@@ -258,6 +250,15 @@ def fitting_file(
 )->Path: # The file that holds the weights
     "Refuse weights that do not fit an encoder before anything else is done"
     return _fitting(path, encoder)[2]
+
+# %% ../../nbs/00_core/62_weights.ipynb #fe5ca431
+def _from(got, path, what, whole):
+    "What is to be said of a file: where in it the encoder was, what stood beside it, what was changed"
+    where = f" under '{got.prefix}'" if got.prefix and not whole else ''
+    also = f", where as many fit as under {' or '.join(map(repr, got.also[:3]))}" if got.also and not whole else ''
+    left = f"; left out {_words(got.left, got.prefix)}" if got.left and not whole else ''
+    sizes = ''.join(f"; {t} resampled from {a} to {b}" for t,(a,b) in got.resized.items())
+    return f"started from '{path}' ({what})",f'{where}{also}{left}{sizes}'
 
 def take_weights(
     learn:Learner, # A learner of any method
