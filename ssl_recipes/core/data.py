@@ -26,6 +26,14 @@ def _as_index(idx, n):
         f"positions {int(idx.min())}..{int(idx.max())} asked of {n} samples")
     return idx % max(n, 1)
 
+def _reads(cls):
+    "Operators of a class that are those of its `whole()`: Python does not look them up by `__getattr__`"
+    for o in 'add radd sub rsub mul rmul truediv rtruediv floordiv mod pow neg eq ne lt le gt ge and or invert matmul'.split():
+        setattr(cls, f'__{o}__', lambda self,*args,op=f'__{o}__': getattr(self.whole(), op)(*args))
+    cls.__hash__ = object.__hash__ # lost with `__eq__`
+    return cls
+
+@_reads
 class Rows:
     "Some rows of a tensor, in any order, read when they are used"
     def __init__(self,
