@@ -13,7 +13,7 @@ from torch import Tensor
 from fastcore.basics import patch
 from .base import BadInput
 
-# %% ../../nbs/00_core/10_data.ipynb #d9db5fcb
+# %% ../../nbs/00_core/10_data.ipynb #07e62490
 def _as_index(idx, n):
     "`idx` (slice, mask, list, array, tensor) as an int64 tensor of positions below `n`"
     if isinstance(idx, slice): return torch.arange(n)[idx]
@@ -26,6 +26,7 @@ def _as_index(idx, n):
         f"positions {int(idx.min())}..{int(idx.max())} asked of {n} samples")
     return idx % max(n, 1)
 
+# %% ../../nbs/00_core/10_data.ipynb #d9db5fcb
 def _reads(cls):
     "Operators of a class that are those of its `whole()`: Python does not look them up by `__getattr__`"
     for o in 'add radd sub rsub mul rmul truediv rtruediv floordiv mod pow neg eq ne lt le gt ge and or invert matmul'.split():
