@@ -190,8 +190,8 @@ def superres_learner(
 # %% ../../nbs/01_origins/30_missing.ipynb #acc9381e
 SETTINGS = {
     'digits': {'crop': 24, 'test_size': 24, 'bs': 64, 'epochs': 40, 'lr': 3e-3, 'views': {'degrees': 20, 'shift': 0.1, 'scale': [0.9,1.2]}},
-    'cifar10': {'crop': 24, 'test_size': 24, 'bs': 128, 'epochs': 10, 'lr': 3e-3, 'views': {'name': 'mae', 'min_scale': 0.5}},
-    'superres': {'digits': {'crop': 32, 'test_size': 32, 'epochs': 25}, 'cifar10': {'crop': 32, 'test_size': 32, 'epochs': 6}}} # Kind of data -> settings; under the name of a method what it takes instead
+    'cifar10': {'crop': 24, 'test_size': 24, 'bs': 128, 'epochs': 18, 'lr': 3e-3, 'views': {'name': 'mae', 'min_scale': 0.5}},
+    'superres': {'digits': {'crop': 32, 'test_size': 32, 'epochs': 25}, 'cifar10': {'crop': 32, 'test_size': 32, 'epochs': 10}}} # Kind of data -> settings; under the name of a method what it takes instead
 
 # %% ../../nbs/01_origins/30_missing.ipynb #918e6bec
 SMALLEST = {
