@@ -204,7 +204,7 @@ def vae_learner(
 SETTINGS = {
     'digits': {'crop': 24, 'test_size': 24, 'bs': 64, 'epochs': 40, 'lr': 3e-3,
                'views': {'degrees': 20, 'shift': 0.1, 'scale': [0.9,1.2]}},
-    'cifar10': {'crop': 24, 'test_size': 24, 'bs': 128, 'epochs': 10, 'lr': 3e-3,
+    'cifar10': {'crop': 24, 'test_size': 24, 'bs': 128, 'epochs': 18, 'lr': 3e-3,
                 'views': {'name': 'mae', 'min_scale': 0.5}}} # Kind of data -> settings
 
 # %% ../../nbs/01_origins/10_rebuilding.ipynb #4dfa8cb3
