@@ -49,7 +49,7 @@ def lab_to_rgb(
     lin = torch.einsum('ij,njhw->nihw', torch.linalg.inv((m/w[:,None]).double()).to(x.dtype), t)
     return torch.where(lin>0.0031308, 1.055*lin.clamp_min(0.003)**(1/2.4)-0.055, 12.92*lin).clamp(0, 1)
 
-# %% ../../nbs/01_origins/20_colour.ipynb #b1bf68d4
+# %% ../../nbs/01_origins/20_colour.ipynb #7d4692da
 def light_only(
     lab:Tensor, # L, a, b `(n,3,h,w)`
 )->Tensor: # Grey images `(n,3,h,w)` in [0,1]
@@ -71,6 +71,7 @@ def painted(
     ink,ground = 0.35+0.65*r[:,:3]/r[:,:3].amax(1, keepdim=True).clamp_min(1e-3),0.35*r[:,3:]
     return [torch.lerp(ground, ink, v.mean(1, keepdim=True)) for v in views]
 
+# %% ../../nbs/01_origins/20_colour.ipynb #2433d846
 def colorization_views(
     sz:int, # Side of the view, pixels
     min_scale:float=0.3, # Smallest area of a crop, as a part of the image
@@ -94,7 +95,7 @@ def split_brain_views(
     "Those of `colorization_views`"
     return colorization_views(sz, min_scale, degrees, shift, scale, seed)
 
-# %% ../../nbs/01_origins/20_colour.ipynb #69720e6a
+# %% ../../nbs/01_origins/20_colour.ipynb #77c57308
 def ab_bins(
     step:float=10., # Side of a square
 )->Tensor: # Centres of the squares that sRGB reaches `(q,2)`
@@ -116,6 +117,7 @@ def soft_classes(
     w = (-d.square()/(2*sigma**2)).softmax(1)
     return torch.zeros(len(d), len(centres), dtype=x.dtype, device=x.device).scatter(1, at, w).unflatten(0, (len(x),*x.shape[2:])).movedim(-1, 1)
 
+# %% ../../nbs/01_origins/20_colour.ipynb #d0edcaa1
 def rarity(
     p:Tensor, # Share of each class `(q,)`, sums to 1
     mix:float=0.5, # How much of an equal share is mixed in; 1: all classes count alike
