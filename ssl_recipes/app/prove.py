@@ -142,11 +142,12 @@ def noting(
 
 # %% ../../nbs/11_app/38_prove.ipynb #152bd177
 def _named(f):
-    "`(module, name)` of the losses of methods that `f` is, or calls if it is a lambda of a page"
+    "`(module, name)` of the losses of methods that `f` is, or calls if it is a lambda of a page; and of those that methods share"
     f = getattr(f, 'func', f) # of a `partial`
     names = f.__code__.co_names if f.__name__=='<lambda>' else [f.__name__]
     from ssl_recipes._modidx import d
-    return sorted({(o['module'],n) for o in methods().values() for n in names if f"{o['module']}.{n}" in d['syms'][o['module']]})
+    rooms = {o['module'] for o in methods().values()}
+    return sorted({(m,n) for m in d['syms'] for n in names if f'{m}.{n}' in d['syms'][m] and (m in rooms or m.startswith('ssl_recipes.core.') and n.endswith('_loss'))})
 
 def defined(
     to=None, # As in `noted`
