@@ -4,6 +4,7 @@ import argparse,ast,csv,io,json,re,tokenize
 from collections import Counter
 from pathlib import Path
 import yaml
+from latex2mathml.converter import convert
 import new,same_cells,stamps
 from cells import headings,load,prose_words
 from ssl_recipes.app import facts
@@ -54,6 +55,11 @@ def undocumented(f, src, need_return=True):
         sig_end = f.returns.end_lineno if f.returns else max([f.lineno, *[e for _,_,e in lines]])
         if not any(i in ends and i not in last for i in range(sig_end, f.body[0].lineno)): bad.append('return')
     return bad
+
+def unreadable(text):
+    "Formulas of a markdown cell in which something is left that MathML has no word for"
+    found = [a or b for a,b in re.findall(r'\$\$(.+?)\$\$|\$(?!\s)([^$\n]+?)\$', re.sub(r'```.*?```|`[^`]*`', '', text, flags=re.S), flags=re.S)]
+    return [tex for tex in found if '\\' in re.sub(r'<[^>]+>', '', convert(tex))]
 
 def symbols(tree):
     "Public functions and classes of a cell, and patched methods, as `(name, node)`"
@@ -118,7 +124,9 @@ def check_mixed(fn, c):
 
 def check_cell(fn, c):
     if not c.get('id'): report(fn, 'has no id: run nbdev_clean', c)
-    if c['cell_type']=='markdown' and (n := prose_words(c['source']))>max_words: report(fn, f'{n} words, limit {max_words}', c)
+    if c['cell_type']=='markdown':
+        if (n := prose_words(c['source']))>max_words: report(fn, f'{n} words, limit {max_words}', c)
+        for tex in unreadable(c['source']): report(fn, f'the site cannot show this formula, write it in plainer TeX: {tex}', c)
     shown = json.dumps([o for o in c.get('outputs', [])])
     if '"output_type": "error"' in shown: report(fn, 'a stored output is an error', c)
     text = c['source']+json.dumps([o.get('text') or {k:v for k,v in o.get('data', {}).items() if k.startswith('text/')} for o in c.get('outputs', [])])
