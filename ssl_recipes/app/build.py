@@ -186,9 +186,7 @@ def settle(
     if cfg['bs'] is None and bs<BS: log(f"only {n} images to train on: batches of {bs}")
     try: device = torch.device(cfg['device'] or ('cuda' if torch.cuda.is_available() else 'cpu'))
     except RuntimeError: raise BadInput(f"unknown device '{cfg['device']}': possible: cpu, cuda, cuda:1, mps") from None
-    if device.type=='cuda' and not torch.cuda.is_available():
-        raise BadInput(f"device '{device}': no GPU is usable here, use cpu")
-    if device.type not in ('cpu','cuda'):
+    if device.type!='cpu':
         try: torch.zeros(1, device=device)
         except Exception as e: raise BadInput(f"device '{device}' is not usable here ({str(e).splitlines()[0][:100]}): use cpu") from None
     if (w := world_size())>1: device = join_processes(device.type=='cpu') # each its own
