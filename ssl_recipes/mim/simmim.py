@@ -15,7 +15,7 @@ from ..core.exact import exact
 from ..core.masks import MaskedViews,masked_mean,masked_tokens,mean_of_patches_,patchify,vision_transformer
 from ..core.schedules import scale_lr
 from ..core.train import ssl_learner,taken,trains
-from ..core.views import Views,mae_views
+from ..core.views import Views,mae_views,side_of
 
 # %% ../../nbs/05_mim/20_simmim.ipynb #1b3b695d
 @exact
@@ -85,7 +85,7 @@ def simmim_learner(
     if not 0<ratio<1: raise BadInput(f"ratio is {ratio}; possible: above 0, where nothing is to be guessed, and below 1")
     model = SimMIM(encoder, **taken(SimMIM, kwargs))
     views = simmim_views(encoder.sz) if views is None else views
-    n = (getattr(views, 'sizes', None) or [encoder.sz])[0]//model.p # patches along a side
+    n = side_of(views, encoder)//model.p # patches along a side
     if unit is None: unit = min((o for o in range(1, n+1) if n%o==0), key=lambda o: abs(o-n/6))
     views = MaskedViews(views, model.p, ratio, unit=unit)
     return ssl_learner(dls, model, views, opt=opt, lr=scale_lr(1e-4, dls.train.bs) if lr is None else lr, wd=wd, warmup=warmup, **kwargs)

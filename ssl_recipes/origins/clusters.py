@@ -23,8 +23,8 @@ from ..core.exact import exact
 from ..core.memory import Bank
 from ..core.sinkhorn import sinkhorn
 from ..core.train import ssl_learner,taken,trains
-from ..core.transforms import ColorJitter,Grayscale,RandomResizedCrop
-from ..core.views import Pipeline,Views,affine_views
+from ..core.transforms import ColorJitter,Grayscale
+from ..core.views import Views,one_view
 
 # %% ../../nbs/01_origins/80_clusters.ipynb #ec4e3460
 def _pick(weights, gen):
@@ -138,9 +138,8 @@ def deepcluster_views(
     seed:int=0, # Seed of the run
 )->Views: # One view
     "DeepCluster's single view: crop and flip; or place, tilt and size"
-    if degrees is not None: return Views(affine_views(sz, degrees, shift, scale).pipelines[:1], seed)
-    more = [ColorJitter(0.4, 0.4, 0.4, 0.4),Grayscale(0.2)]*colours
-    return Views([Pipeline([RandomResizedCrop(sz, (min_scale,1), flip=0.5), *more])], seed)
+    if degrees is not None: return one_view(sz, affine=dict(degrees=degrees, shift=shift, scale=scale), seed=seed)
+    return one_view(sz, min_scale, colour=[ColorJitter(0.4, 0.4, 0.4, 0.4),Grayscale(0.2)]*colours, seed=seed)
 
 def sela_views(
     sz:int, # Side of the view, pixels

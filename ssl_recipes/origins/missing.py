@@ -17,8 +17,8 @@ from ..core.base import BadInput
 from ..core.exact import exact
 from ..core.pretext import Task,whole
 from ..core.train import ssl_learner,taken,trains
+from ..core.views import moved_views,side_of
 from ..evaluation.decoder import Decoder
-from .rebuilding import autoencoder_views
 
 # %% ../../nbs/01_origins/30_missing.ipynb #ff96113d
 @exact
@@ -152,9 +152,7 @@ class SuperResolution(nn.Module):
         return hole_error(*outs[1:], torch.ones_like(outs[2][:,:1]))
 
 # %% ../../nbs/01_origins/30_missing.ipynb #4bcd2923
-context_encoder_views,superres_views = autoencoder_views,autoencoder_views # one view, moved a little
-
-def _drawn_side(views, encoder): return (getattr(views, 'sizes', None) or [None])[0] or encoder.sz
+context_encoder_views,superres_views = moved_views,moved_views # one view, moved a little
 
 @trains(ContextEncoder, but=('sz',))
 def context_encoder_learner(
@@ -169,7 +167,7 @@ def context_encoder_learner(
 )->Learner: # `learn.fit(epochs)` trains
     "A context encoder (Pathak et al. 2016)"
     views = context_encoder_views(encoder.sz) if views is None else views
-    model = ContextEncoder(encoder, sz=_drawn_side(views, encoder), **taken(ContextEncoder, kwargs))
+    model = ContextEncoder(encoder, sz=side_of(views, encoder), **taken(ContextEncoder, kwargs))
     holes(torch.zeros(1, dtype=torch.int64), 16, kind, k) # refuses what it cannot make
     return ssl_learner(dls, model, Task(views, partial(_with_hole, kind=kind, k=k)), opt=opt, lr=lr, **kwargs)
 
@@ -184,7 +182,7 @@ def superres_learner(
 )->Learner: # `learn.fit(epochs)` trains
     "Super-resolution as a task, by the squared error"
     views = superres_views(encoder.sz) if views is None else views
-    model = SuperResolution(encoder, sz=_drawn_side(views, encoder), **taken(SuperResolution, kwargs))
+    model = SuperResolution(encoder, sz=side_of(views, encoder), **taken(SuperResolution, kwargs))
     return ssl_learner(dls, model, views, opt=opt, lr=lr, **kwargs)
 
 # %% ../../nbs/01_origins/30_missing.ipynb #acc9381e
