@@ -13,7 +13,6 @@ from functools import lru_cache
 import torch
 from torch import nn,Tensor
 from fastai.learner import Learner
-
 from ..core.base import BadInput,one_of
 from ..core.draws import fork,uniform
 from ..core.pretext import Guess,Task,whole
