@@ -55,7 +55,7 @@ def sweep(
     return [r for r in rows if r]
 
 # %% ../../nbs/11_app/35_lab.ipynb #f99128e3
-METRICS = dict(knn='kNN %', linear='linear %', shot_1='1 label %', shot_10='10 labels %', rankme='RankMe', own_head='own head %', partial=f'{BLOCKS} blocks %',
+METRICS = dict(knn='kNN %', linear='linear %', shot_1='1 label %', shot_10='10 labels %', rankme='RankMe', own_head='own head %', partial=f'{BLOCKS} blocks %', tuned='fine-tuned %',
                cpu_seconds='processor s', memory_mb='memory MB')
 
 def select(

@@ -14,6 +14,7 @@ from .folder import write_json
 from .lab import as_markdown,grid,nested,sweep
 from .methods import method,methods
 from .rows import append_line,in_child,learner_of,read_lines,read_rows,ready,roots_of,trains_alike
+from .tuned import with_tuned
 
 # %% ../../nbs/11_app/36_leaderboard.ipynb #d8987caa
 def cost_ratio(
@@ -112,4 +113,4 @@ def family(
     rows = [r for r in rows if r['method'] in names or (r['method'] in TRIVIAL and r['exp'].get('encoder') in {None,*nets})]
     rows += [r for r in there[0] if r['method'] in set(beside)-set(names) and is_usual(r)]
     if not nets: return f"No row of {', '.join(names)} has been measured on {data}."
-    return as_markdown(rows, metrics, to=to)
+    return as_markdown(with_tuned(rows, to) if 'tuned' in metrics else rows, metrics, to=to)
