@@ -73,7 +73,7 @@ def _train_args(c):
     none = dict(n='all', bs=BS, size=f'{SIDE}, or less if the images are smaller,') # what None stands for; else the size of the images
     d = lambda k: ', '.join(f"{none.get(k, 'the size') if v[k] is None else v[k]} for {o}" for o,v in DATA.items())
     a('method', nargs='?', metavar='METHOD', help=f"see `ssl_recipes list` (default: {m['method']})")
-    a('--data', help=f"digits, cifar10, or a folder of images (default: {m['data']})")
+    a('--data', help=f"digits, cifar10, clips, or a folder of images (default: {m['data']})")
     a('--encoder', metavar='NAME', help=f"small_resnet, small_vit, or any timm model (default: {m['encoder']})")
     a('--epochs', type=int, metavar='N', help=f"passes over the data (default: {d('epochs')})")
     a('--bs', type=int, metavar='N', help=f"images in a batch (default: {d('bs')})")
@@ -86,7 +86,7 @@ def _train_args(c):
     a('--labels', help="which folder is the class of an image: the one it lies in, 'parent', or the first, 'top' (default: parent)")
     a('--range', dest='grey', nargs=2, type=float, metavar=('LO','HI'), help='values that become black and white in images of more than 8 bits (default: the range of the whole folder)')
     a('--n', type=int, metavar='N', help=f"number of training images (default: {d('n')})")
-    a('--n-test', type=int, metavar='N', help='number of held-out images of digits or cifar10')
+    a('--n-test', type=int, metavar='N', help='number of held-out images of digits, cifar10 or clips')
     a('--split', help="judge on the 'test' images, or on a fifth of the training images: 'val', for choosing settings (default: test)")
     a('--lr', type=float, help=f"peak learning rate (default: {d('lr')})")
     a('--bf16', action=argparse.BooleanOptionalAction, help='compute in bfloat16 (default: where the processor has it)')

@@ -12,7 +12,7 @@ from .code import code_version
 from .experiment import TRIVIAL,experiment,key,label
 from .folder import write_json
 from .lab import as_markdown,grid,nested,sweep
-from .methods import method,methods
+from .methods import method,methods_for
 from .rows import append_line,in_child,learner_of,read_lines,read_rows,ready,roots_of,trains_alike
 from .tuned import with_tuned
 
@@ -65,7 +65,7 @@ def entries(
     "Who takes part in the leaderboard: what costs nothing, every method and its variants, and the network trained with labels"
     make = lambda o: experiment(data=data, **nested({k:v for k,v in kw.items() if k in TRIVIAL.get(o['method'], kw)}|o)) # of what all share
     ref,out = make(dict(method='simclr')),[]
-    asked = [make(dict(method=m)|v) for m in only or methods() for v in ({}, *getattr(importlib.import_module(method(m).__module__), 'VARIANTS', {}).values())]
+    asked = [make(dict(method=m)|v) for m in only or methods_for(data) for v in ({}, *getattr(importlib.import_module(method(m).__module__), 'VARIANTS', {}).values())]
     nets = {e['encoder']:{k:e[k] for k in ('encoder','test_size','crop')} for e in (*asked, ref)} # each network that takes part is shown untrained, too
     trivial = [make(dict(method=m)|{k:v for k,v in net.items() if k in keys}) for m,keys in TRIVIAL.items() for net in nets.values()]
     for exp in trivial+asked:

@@ -15,6 +15,7 @@ import torch
 from fastcore.meta import delegates
 
 from ..core.base import BadInput,one_of,seeded
+from ..core.clips import digit_clips
 from ..core.data import loaders
 from ..core.edges import prove_arguments,prove_edges
 from ..core.nets import encoder
@@ -41,9 +42,10 @@ def smallest_form(
 
 # %% ../../nbs/11_app/38_prove.ipynb #e9784416
 def few_images(
-    kind:str, # 'scenes', 'noisy' or 'colours'
+    kind:str, # 'scenes', 'noisy', 'colours' or 'clips'
 ): # An `ImageSet`
-    "64 scenes: as they are, noisy, or in a colour for each class"
+    "64 scenes: as they are, noisy, or in a colour for each class; or a frame of each of 64 clips"
+    if kind=='clips': return digit_clips(64, contrast=0.3).frame(0)
     data,g = digit_scenes(64),torch.Generator().manual_seed(0)
     if kind=='scenes': return data
     if kind=='noisy': x = data.images//2 + torch.randint(0, 64, data.images.shape, generator=g)

@@ -8,7 +8,7 @@ __all__ = ['SGD', 'ADAM', 'DATA', 'SIDE', 'MAIN', 'SPLITS', 'BS', 'kind', 'confi
 # %% ../../nbs/11_app/04_settings.ipynb #95a28a3b
 import importlib,inspect,re
 from pathlib import Path
-from .methods import method,methods,own_settings,ruled,views_maker
+from .methods import learns_from,method,methods,own_settings,ruled,views_maker
 from ..core.base import BadInput,one_of
 
 # %% ../../nbs/11_app/04_settings.ipynb #fc58226e
@@ -19,6 +19,8 @@ DATA = dict(
                    set=SGD|dict(temp=0.2, d_hid=512), views=dict(name='affine', degrees=40, shift=0.2, scale=[0.9,1.5])),
     cifar10 = dict(size=32, crop=16, test_size=24, n=10000, n_test=2000, epochs=19, bs=256, lr=0.5, # 10,000 of the 50,000, by a seed
                    set=SGD|dict(temp=0.1, d_hid=1024, n_layers=3), views=dict(strength=0.5, min_scale=0.3)),
+    clips   = dict(size=32, crop=16, test_size=24, n=1347, n_test=1000, epochs=30, bs=None, lr=0.5, # Of methods for images: the middle frame of each
+                   set=SGD|dict(temp=0.2, d_hid=512), views=dict(name='affine', degrees=40, shift=0.2, scale=[0.9,1.5])),
     folder  = dict(size=None, crop=None, test_size=None, n=None, n_test=None, epochs=100, bs=None, lr=2e-3, # All images, a fifth of them held out
                    set=ADAM|dict(temp=0.2), views=dict(strength=0.5, min_scale=0.2)))
 SIDE = 64 # Of the images of a folder, unless they are smaller
@@ -29,7 +31,7 @@ BS = 128 # The batch size, where nobody asks for another and the data have so ma
 
 # %% ../../nbs/11_app/04_settings.ipynb #33abd701
 def kind(
-    data:str, # `digits`, `cifar10` or a folder
+    data:str, # `digits`, `cifar10`, `clips` or a folder
 )->str: # The row of `DATA` that holds its defaults
     "Which kind of data a name means; whatever is not a known name must be a folder"
     if str(data) in DATA and str(data)!='folder': return str(data)
@@ -71,10 +73,11 @@ def config(
     one_of(kw.get('split', MAIN['split']), SPLITS, 'split')
     data,m = kw.get('data', MAIN['data']),kw.get('method', MAIN['method'])
     k = kind(data)
+    if (of := learns_from(m)) and k not in of: raise BadInput(f"{m} learns from films, and cannot from '{data}': possible: --data {' or '.join(of)}")
     base = MAIN | DATA[k]
     if m!=MAIN['method']: # the measured arguments of the defaults belong to the default method
         own = own_settings(m)
-        base |= dict(lr=None, set={}, views={}) | (for_folders(m) if k=='folder' else own.get(k, {}))
+        base |= dict(lr=None, set={}, views={}) | (for_folders(m) if k=='folder' else own.get(k) or own.get('digits' if k=='clips' else k, {})) # frames of clips are digits
     if 'size' in kw: base = base | dict(crop=None, test_size=None) # the defaults of these belong to the default size
     cfg = base | kw | dict(data=str(Path(data).resolve()) if k=='folder' else str(data))
     if 'bs' not in kw and cfg['n'] and cfg['n']<(cfg['bs'] or 0): cfg['bs'] = None # so few images: as many as there are

@@ -108,12 +108,12 @@ class Guess(nn.Module):
 # %% ../../nbs/00_core/46_pretext.ipynb #8ee89393
 def asked(
     task, # A `Task`, or any `task(images, idx, epoch)`: inputs, and behind them the answers
-    data, # `ImageSet`
+    data, # `ImageSet`, or other `Samples` that the task takes
     epochs:int|range=range(-1,0), # How many, from 0, or which: each image is asked about in each; -1 is none of the training
 )->list[Tensor]: # Inputs, and behind them the answers, `epochs` times as many rows as images
     "The questions of some epochs, one epoch below the other"
     idx,epochs = torch.arange(len(data)),range(epochs) if isinstance(epochs, int) else epochs
-    return [torch.cat(o) for o in zip(*(task(data.images, idx, e) for e in epochs))]
+    return [torch.cat(o) for o in zip(*(task(data.x, idx, e) for e in epochs))]
 
 def right(
     answer:Tensor, # What was said: `(n,k)`, or `(n,d)` of numbers that shall be met
