@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SmallResNet', 'small_resnet', 'narrow_resnet', 'small_vit', 'narrow_vit', 'cifar_stem_', 'cifar_resnet', 'Normalize',
-           'Encoder', 'encoder', 'projector', 'predictor', 'Prototypes', 'dino_head', 'by_size', 'save_encoder',
-           'encoder_meta', 'load_encoder']
+           'Encoder', 'encoder', 'projector', 'predictor', 'Prototypes', 'dino_head', 'by_size', 'with_maps',
+           'save_encoder', 'encoder_meta', 'load_encoder']
 
 # %% ../../nbs/00_core/30_nets.ipynb #cfb80c0e
 import json
@@ -311,6 +311,27 @@ def by_size(
     "Run `f` on views of several sizes with one call for each size"
     runs = [list(g) for _,g in groupby(views, key=lambda v: v.shape[-2:])]
     return [o for g in runs for o in f(torch.cat(g)).chunk(len(g))]
+
+def with_maps(
+    enc:Encoder, # Its body must be a timm model that lists its stages or blocks in `feature_info`
+    x:Tensor, # Images `(n,c,h,w)`: uint8, or float in [0,1]
+    blocks:Sequence[int], # Whose outputs, as timm counts: of a ResNet 0 is the stem and 1 to 4 its stages, of a transformer 0 is the first block
+)->tuple: # Representations `h` `(n,d)`, and a list of maps `(n,c_b,h_b,w_b)`, in the order of `blocks`
+    "What an encoder says of images, and what it said on the way, with one call of it"
+    body,got = enc.body,{}
+    info = getattr(body, 'feature_info', [])
+    if bad := [o for o in blocks if not 0<=o<len(info)]: raise BadInput(f"no block {bad[0]} in {enc.title}: it lists {len(info)}, from 0")
+    def keep(m, args, out): got[m] = out
+    parts = [body.get_submodule(info[o]['module']) for o in blocks]
+    hooks = [m.register_forward_hook(keep) for m in dict.fromkeys(parts)]
+    try: h = enc(x)
+    finally:
+        for o in hooks: o.remove()
+    def as_map(o): # a transformer's tokens, without those that stand for no place
+        if o.ndim==4: return o
+        o = o[:,body.num_prefix_tokens:].transpose(1, 2)
+        return o.unflatten(2, (round(o.shape[2]**0.5),-1))
+    return h,[as_map(got[m]) for m in parts]
 
 # %% ../../nbs/00_core/30_nets.ipynb #82d8901a
 def save_encoder(
