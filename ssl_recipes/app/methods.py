@@ -73,6 +73,7 @@ def own_settings(
     said = written_out(name, 'SETTINGS')
     return _joined({k:v for k,v in said.items() if k not in methods()}, said.get(name, {}))
 
+# %% ../../nbs/11_app/02_methods.ipynb #29483a83
 def ruled(
     name:str, # Of a method
 )->dict: # Name -> name of the rule; None: the default
