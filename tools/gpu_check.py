@@ -18,10 +18,13 @@ def images(n, split='train', seed=0):
 def learner(name, train, dev, bf16=False, cbs=()):
     "The learner of a method with what it takes for photographs, but its paper's views, on three small batches; slow, so that rounding does not grow"
     from ssl_recipes.app.build import make_learner,settle
+    from ssl_recipes.app.methods import learns_from
     from ssl_recipes.app.settings import config
-    bs = len(train)//3
+    from ssl_recipes.core.clips import digit_clips
+    bs,data = len(train)//3,(learns_from(name) or ['cifar10'])[0]
+    if data=='clips': train = digit_clips(len(train)).frame(0)
     few = dict(wmse=dict(d_out=bs//2), nnclr=dict(queue=bs)) # so many images can whiten so many dimensions; few neighbours are seldom equally near
-    cfg = config(method=name, data='cifar10', bs=bs, epochs=1, device=str(dev), bf16=bf16, set=few.get(name, {}))
+    cfg = config(method=name, data=data, bs=bs, epochs=1, device=str(dev), bf16=bf16, set=few.get(name, {}))
     cfg |= dict(lr=cfg['lr']/10, views={} if 'name' in cfg['views'] else cfg['views'])
     return make_learner(settle(cfg, len(train), quiet), train, cbs)
 

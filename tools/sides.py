@@ -38,10 +38,10 @@ def main():
     a = p.parse_args()
     warnings.simplefilter('ignore')
     os.environ['SSL_RECIPES_CACHE'] = tempfile.mkdtemp()
-    from ssl_recipes.app.methods import methods
+    from ssl_recipes.app.methods import methods_for
     home,lines,faults = Path(tempfile.mkdtemp()),{},0
     print(f"{'':14}{'':22}"+''.join(f'{s:>8}' for s in a.sizes))
-    for m in a.methods or methods():
+    for m in a.methods or methods_for('folder'):
         for e in ENCODERS:
             cells = []
             for s in a.sizes:

@@ -82,6 +82,7 @@ def ruled(
     rules = [k.value for d in learner.decorator_list if isinstance(d, ast.Call) for k in d.keywords if k.arg=='rules']
     return {k.arg:getattr(k.value, 'id', None) for o in rules for k in o.keywords}
 
+# %% ../../nbs/11_app/02_methods.ipynb #88ffec64
 def learns_from(
     name:str, # Of a method
 )->list: # Kinds of data; empty: any images
