@@ -17,6 +17,7 @@ from .build import make_views
 from .folder import FILES,Run,judgement
 from .settings import DATA,MAIN,kind
 from ..core.base import atomic_path,shown
+from ..core.clips import FilmViews
 from ..evaluation.features import features
 from ..evaluation.judge import PROTOCOL
 from ..evaluation.knn import neighbours
@@ -125,9 +126,9 @@ def views_picture(
     views = make_views(cfg)
     if views is None: return ''
     idx = torch.arange(min(n, len(data)))*(len(data)//min(n, len(data)))
-    x,rows = data.images[idx],[list(data.images[idx])]
+    x,rows = data.films.x[idx] if isinstance(views, FilmViews) else data.images[idx],[list(data.images[idx])]
     for epoch in (0,1):
-        for v in list(views(x, idx, epoch))[:3]:
+        for v in [o for o in views(x, idx, epoch) if o.ndim==4][:3]:
             rows.append([(o*255).round().clamp(0, 255).to(torch.uint8) for o in v.float().contiguous()])
     src = mosaic(rows, sz=max(64, min(128, cfg['size'])))
     return picture(src, 'images in the first row, their random views in the rows below')
