@@ -15,6 +15,7 @@ from torch import nn,Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 from fastai.learner import Learner
+from ..core.base import BadInput
 from ..core.distrib import gather
 from ..core.draws import uniform
 from ..core.exact import check_rows,exact
@@ -258,6 +259,7 @@ def players(
 def _with_noise(vs, key, d): return vs[0],uniform(key, range(d), -1, 1)
 
 def _learner(Model, dls, encoder, views, opt, lr, wd, slow, kwargs):
+    if kwargs.get('chunk'): raise BadInput(f"chunk is {kwargs['chunk']}: weights held still would move when chunks are computed again; use smaller batches")
     views = moved_views(encoder.sz) if views is None else views
     model = Model(encoder, sz=side_of(views, encoder), **taken(Model, kwargs))
     task = Task(views, partial(_with_noise, d=model.generator.d_z))
