@@ -143,13 +143,13 @@ def mix_share(
 
 def blend(
     o:Tensor, # Rows of this process `(n,r,...)`: `r` for each image
-    lam:Tensor, # Share of the own row `(n,r)`
+    part:Tensor, # Share of the own row `(n,r)`
     place:Tensor, # A random number for each row `(n,r)`: their order over all processes is the permutation
 )->Tensor: # Same shape as `o`
     "Mix each row with another one of the whole batch"
-    mine = rank()*lam.numel()+torch.arange(lam.numel(), device=o.device).view(lam.shape)
+    mine = rank()*part.numel()+torch.arange(part.numel(), device=o.device).view(part.shape)
     other = gather(o.contiguous()).flatten(0, 1)[gather(place.contiguous()).flatten().argsort(stable=True)[mine]]
-    l = lam.view(*lam.shape, *[1]*(o.ndim-2))
+    l = part.view(*part.shape, *[1]*(o.ndim-2))
     return l*o+(1-l)*other
 
 # %% ../../nbs/01_origins/90_few_labels.ipynb #7e552cbe
@@ -288,8 +288,8 @@ class MixMatch(FewLabels):
         *views,x,y,u,place = parts
         h,q = self.guess(*views)
         known = F.one_hot(y.flatten().long(), q.shape[1]).to(q)
-        rows,lam = [torch.stack(o, 1) for o in ([x, *views],[known, *[q]*len(views)])],mix_share(u, self.alpha)
-        mixed,target = (torch.cat(blend(o, lam, place).unbind(1)) for o in rows)
+        rows,part = [torch.stack(o, 1) for o in ([x, *views],[known, *[q]*len(views)])],mix_share(u, self.alpha)
+        mixed,target = (torch.cat(blend(o, part, place).unbind(1)) for o in rows)
         return h,self.say(mixed)[1],target
 
     def loss(self,
