@@ -14,7 +14,7 @@ from ..core.base import BadInput,seeded
 from ..core.clips import Clips
 from ..core.data import BatchLoader
 from ..core.exact import exact
-from ..core.nets import with_maps
+from ..core.nets import map_widths,with_maps
 from ..core.scenes import _between,_laps,_place,_sources,_strokes
 from ..core.schedules import warmup_cosine
 
@@ -122,8 +122,7 @@ class DepthNet(nn.Module):
     ):
         super().__init__()
         self.encoder,self.most,self.blocks = encoder,most,blocks
-        with torch.no_grad(): ch = [m.shape[1] for m in with_maps(encoder.eval(), encoder.norm.mean.expand(1, -1, encoder.sz, encoder.sz), blocks)[1]]
-        encoder.train()
+        ch = map_widths(encoder, blocks)
         up = lambda a,b: nn.Sequential(nn.Conv2d(a+b, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
         self.up = nn.ModuleList(up(a, b) for a,b in zip(ch[:0:-1], ch[-2::-1]))
         self.out = nn.Conv2d(ch[0], 1, 3, padding=1)
