@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['SmallResNet', 'small_resnet', 'narrow_resnet', 'small_vit', 'narrow_vit', 'cifar_stem_', 'cifar_resnet', 'Normalize',
            'Encoder', 'encoder', 'projector', 'predictor', 'Prototypes', 'dino_head', 'by_size', 'map_widths',
-           'with_maps', 'save_encoder', 'encoder_meta', 'load_encoder']
+           'with_maps', 'still', 'save_encoder', 'encoder_meta', 'load_encoder']
 
 # %% ../../nbs/00_core/30_nets.ipynb #cfb80c0e
 import json
 from collections import OrderedDict
 from collections.abc import Callable,Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
@@ -343,6 +344,18 @@ def with_maps(
         o = o[:,body.num_prefix_tokens:].transpose(1, 2)
         return o.unflatten(2, (round(o.shape[2]**0.5),-1))
     return h,[as_map(got[m]) for m in parts]
+
+# %% ../../nbs/00_core/30_nets.ipynb #f00347c1
+@contextmanager
+def still(
+    m:nn.Module, # Any
+): # Nothing
+    "Within the block no batch norm of `m` moves its running statistics"
+    norms = [o for o in m.modules() if isinstance(o, nn.modules.batchnorm._BatchNorm) and o.track_running_stats]
+    for o in norms: o.track_running_stats = False
+    try: yield
+    finally:
+        for o in norms: o.track_running_stats = True
 
 # %% ../../nbs/00_core/30_nets.ipynb #82d8901a
 def save_encoder(

@@ -5,11 +5,10 @@
 # %% auto #0
 __all__ = ['pseudo_label_views', 'vat_views', 'SETTINGS', 'VARIANTS', 'SMALLEST', 'pseudo_label_loss', 'ramped', 'kl_loss',
            'sharpen', 'mixmatch_loss', 'unit', 'worst_direction', 'pick_labelled', 'Companions', 'mix_share', 'blend',
-           'still', 'FewLabels', 'PseudoLabel', 'VAT', 'MixMatch', 'mixmatch_views', 'pseudo_label_learner',
-           'vat_learner', 'mixmatch_learner']
+           'FewLabels', 'PseudoLabel', 'VAT', 'MixMatch', 'mixmatch_views', 'pseudo_label_learner', 'vat_learner',
+           'mixmatch_learner']
 
 # %% ../../nbs/01_origins/90_few_labels.ipynb #a26aa12e
-from contextlib import contextmanager
 import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
@@ -19,6 +18,7 @@ from ..core.base import BadInput
 from ..core.distrib import gather,rank
 from ..core.draws import fork,uniform
 from ..core.exact import check_rows,exact
+from ..core.nets import still
 from ..core.pretext import Task,guess_loss,whole
 from ..core.train import ssl_learner,taken,trains
 from ..core.views import Views,mae_views
@@ -153,17 +153,6 @@ def blend(
     return l*o+(1-l)*other
 
 # %% ../../nbs/01_origins/90_few_labels.ipynb #7e552cbe
-@contextmanager
-def still(
-    m:nn.Module, # Any
-): # Nothing
-    "Within the block no batch norm of `m` moves its running statistics"
-    norms = [o for o in m.modules() if isinstance(o, nn.modules.batchnorm._BatchNorm) and o.track_running_stats]
-    for o in norms: o.track_running_stats = False
-    try: yield
-    finally:
-        for o in norms: o.track_running_stats = True
-
 class FewLabels(nn.Module):
     "An encoder, a linear head, and the few images with labels"
     def __init__(self,
