@@ -301,8 +301,10 @@ def mixmatch_views(
     "Crop and flip, several times"
     return light_views(sz, min_scale, k, seed)
 
-def _learner(M, dls, views, encoder, per_class, more, kwargs):
-    "The learner of a method, with the labels that it may see"
+def _learner(M, usual, dls, encoder, views, per_class, kwargs, more=None, many=False):
+    "The learner of a method, with the labels that it may see; without `views` it takes the `usual` ones"
+    views = usual(encoder.sz) if views is None else views
+    if len(views)!=1 and not many: raise BadInput(f"{M.__name__} takes one view, not {len(views)}")
     model = M(encoder, **pick_labelled(dls.train.dataset, per_class, dls.train.seed), **taken(M, kwargs)).to(dls.device)
     return ssl_learner(dls, model, Task(views, Companions(model, views.pipelines[0], more)), **kwargs)
 
@@ -322,9 +324,7 @@ def pseudo_label_learner(
     **kwargs
 )->Learner: # `learn.fit(epochs)` trains
     "Pseudo-label (Lee 2013)"
-    views = pseudo_label_views(encoder.sz) if views is None else views
-    if len(views)!=1: raise BadInput(f"pseudo-label takes one view, not {len(views)}")
-    return _learner(PseudoLabel, dls, views, encoder, per_class, None, kwargs|dict(opt=opt, lr=lr, wd=wd))
+    return _learner(PseudoLabel, pseudo_label_views, dls, encoder, views, per_class, kwargs|dict(opt=opt, lr=lr, wd=wd))
 
 @trains(VAT, but=('images','labels','k'))
 def vat_learner(
@@ -338,9 +338,7 @@ def vat_learner(
     **kwargs
 )->Learner: # `learn.fit(epochs)` trains
     "VAT (Miyato et al. 2017)"
-    views = vat_views(encoder.sz) if views is None else views
-    if len(views)!=1: raise BadInput(f"VAT takes one view, not {len(views)}")
-    return _learner(VAT, dls, views, encoder, per_class, _direction, kwargs|dict(opt=opt, lr=lr, wd=wd))
+    return _learner(VAT, vat_views, dls, encoder, views, per_class, kwargs|dict(opt=opt, lr=lr, wd=wd), _direction)
 
 # %% ../../nbs/01_origins/90_few_labels.ipynb #2bf7a67c
 @trains(MixMatch, but=('images','labels','k'))
@@ -355,8 +353,7 @@ def mixmatch_learner(
     **kwargs
 )->Learner: # `learn.fit(epochs)` trains
     "MixMatch (Berthelot et al. 2019)"
-    views = mixmatch_views(encoder.sz) if views is None else views
-    return _learner(MixMatch, dls, views, encoder, per_class, _blends, kwargs|dict(opt=opt, lr=lr, wd=wd))
+    return _learner(MixMatch, mixmatch_views, dls, encoder, views, per_class, kwargs|dict(opt=opt, lr=lr, wd=wd), _blends, True)
 
 SETTINGS = {
     'pseudo_label': {'digits': {'lr': 1e-2, 'bs': 64, 'set': {'weight': 1.0}, 'views': {'name': 'moved', 'degrees': 40, 'shift': 0.2, 'scale': [0.9,1.5]}},
