@@ -85,8 +85,6 @@ def select(
     return kw|names[best]
 
 # %% ../../nbs/11_app/35_lab.ipynb #fc1109c3
-def _labelled(exp): return 'epochs' in exp if exp['method'] in TRIVIAL else sees_labels(exp['method']) # of the trivial ones only the supervised one is trained
-
 def summary(
     rows:list, # As `run` returns them
     choosing:bool=False, # Show numbers of the held-out training images, which choose settings and are no results?
@@ -102,7 +100,7 @@ def summary(
     order,out = list(TRIVIAL),[]
     for g in groups.values():
         line = dict(name=label(g[0]['exp']), data=g[0]['exp']['data'], trivial=g[0]['method'] in TRIVIAL, seeds=len(g), epochs=g[0]['exp'].get('epochs'),
-                    n=g[0]['n'], stale=not all(holds(r, to) for r in g), labels=_labelled(g[0]['exp']))
+                    n=g[0]['n'], stale=not all(holds(r, to) for r in g), labels=g[0]['method'] not in TRIVIAL and sees_labels(g[0]['method']))
         for m in METRICS:
             x = pd.Series([r[m] for r in g if r.get(m) is not None], dtype=float)
             line |= {m:x.mean(), f'{m}_std':x.std()}

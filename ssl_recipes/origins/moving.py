@@ -227,6 +227,17 @@ class Motion(nn.Module):
         return mask_loss(*outs[1:])
 
 # %% ../../nbs/01_origins/92_moving.ipynb #0f2e66b4
+def _frames(
+    pick, k, same, # As in `FilmViews`
+    sz, # Side of the views, pixels
+    degrees:float=0., # Greatest turn to either side
+    shift:float=0.1, # Greatest shift, as a part of the side
+    scale:tuple=(0.9,1.1), # Range of the magnification
+    seed:int=0, # Seed of the run
+): # `FilmViews`
+    "Frames of a film, moved a little"
+    return FilmViews(pick, k, Pipeline([RandomAffine(degrees, shift, scale, sz=sz)]), same, seed)
+
 class PannedViews(FilmViews):
     "Two frames of each film through a window that is moved at random between them, and behind them their numbers and the places of the window"
     def __init__(self,
@@ -308,17 +319,6 @@ class Order(Guess):
     ): super().__init__(encoder, 2, 3, d_hid)
 
 # %% ../../nbs/01_origins/92_moving.ipynb #cb2bb238
-def _frames(
-    pick, k, same, # As in `FilmViews`
-    sz, # Side of the views, pixels
-    degrees:float=0., # Greatest turn to either side
-    shift:float=0.1, # Greatest shift, as a part of the side
-    scale:tuple=(0.9,1.1), # Range of the magnification
-    seed:int=0, # Seed of the run
-): # `FilmViews`
-    "Frames of a film, moved a little"
-    return FilmViews(pick, k, Pipeline([RandomAffine(degrees, shift, scale, sz=sz)]), same, seed)
-
 @delegates(_frames)
 def tracked_views(
     sz:int, # Side of the views, pixels
