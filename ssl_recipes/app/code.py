@@ -134,7 +134,7 @@ def _parsed(module, stamp):
     return defs,imported(module, tree)
 
 # %% ../../nbs/11_app/31_code.ipynb #0d1ec721
-KEYED = 'DATA','config' # What these of the application decide is in the configuration, and so in the key
+KEYED = 'DATA','config','methods' # What these of the application decide is in the configuration, and so in the key
 
 def reached(
     roots:list, # `(module, symbol)` to start from

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from .experiment import TRIVIAL,experiment,in_words,key,label
+from .methods import sees_labels
 from .rows import BLOCKS,append_line,holds,in_child,read_rows,read_selections,run
 from ..core.base import BadInput,one_of
 
@@ -99,7 +100,7 @@ def summary(
     order,out = list(TRIVIAL),[]
     for g in groups.values():
         line = dict(name=label(g[0]['exp']), data=g[0]['exp']['data'], trivial=g[0]['method'] in TRIVIAL, seeds=len(g), epochs=g[0]['exp'].get('epochs'),
-                    n=g[0]['n'], stale=not all(holds(r, to) for r in g))
+                    n=g[0]['n'], stale=not all(holds(r, to) for r in g), labels=g[0]['method'] not in TRIVIAL and sees_labels(g[0]['method']))
         for m in METRICS:
             x = pd.Series([r[m] for r in g if r.get(m) is not None], dtype=float)
             line |= {m:x.mean(), f'{m}_std':x.std()}
@@ -119,10 +120,11 @@ def as_markdown(
         f,digits = (100,1) if '%' in METRICS[m] else (1,1 if m=='rankme' else 0)
         if r[m]!=r[m]: return ''
         return f'{f*r[m]:.{digits}f}'+(f"\u00a0±\u00a0{f*r[m+'_std']:.{digits}f}" if r['seeds']>1 and r[m+'_std']==r[m+'_std'] else '')
-    name = lambda r: r['name'] if r.trivial else f"**{r['name']}**"
+    marks = dict(stale='† measured by code that has changed since', labels='‡ sees labels while it learns')
+    name = lambda r: (r['name'] if r.trivial else f"**{r['name']}**")+''.join(f' {v[0]}' for k,v in marks.items() if r[k])
     lines = [['', 'epochs', *(METRICS[m] for m in metrics), 'seeds'], [':--', *['--:']*(len(metrics)+2)]]
-    lines += [[name(r)+' †'*r.stale, f'{r.epochs:.0f}' if r.epochs and r.epochs==r.epochs else '', *(cell(r, m) for m in metrics), str(r.seeds)] for _,r in df.iterrows()]
-    return '\n'.join('| '+' | '.join(l)+' |' for l in lines) + '\n\n† measured by code that has changed since'*bool(df.stale.any())
+    lines += [[name(r), f'{r.epochs:.0f}' if r.epochs and r.epochs==r.epochs else '', *(cell(r, m) for m in metrics), str(r.seeds)] for _,r in df.iterrows()]
+    return '\n\n'.join(['\n'.join('| '+' | '.join(l)+' |' for l in lines), *(v for k,v in marks.items() if df[k].any())])
 
 # %% ../../nbs/11_app/35_lab.ipynb #ebd527cb
 def plot(

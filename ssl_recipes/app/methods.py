@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'methods', 'method', 'views_maker', 'source_file', 'written_out', 'own_settings', 'ruled', 'learns_from',
-           'methods_for', 'catalogue']
+           'sees_labels', 'methods_for', 'catalogue']
 
 # %% ../../nbs/11_app/02_methods.ipynb #42c01651
 import ast,importlib,importlib.util,sys
@@ -12,7 +12,7 @@ from pathlib import Path
 from ..core.base import BadInput,one_of
 
 # %% ../../nbs/11_app/02_methods.ipynb #46293d41
-RECIPES = 'origins contrastive self_distillation cca mim beyond'.split() # Sections whose `<method>_learner` is a method
+RECIPES = 'origins contrastive self_distillation cca mim theory tricks beyond'.split() # Sections whose `<method>_learner` is a method
 
 def methods()->dict: # Name -> its `module`, and the `page` of the site that explains it
     "All methods of the package, read from the generated index without importing them"
@@ -88,6 +88,12 @@ def learns_from(
 )->list: # Kinds of data; empty: any images
     "The kinds of data that a method is bound to, such as films, read without importing it"
     return written_out(name, 'LEARNS_FROM').get(name, [])
+
+def sees_labels(
+    name:str, # Of a method
+)->bool: # Then its rows do not compare with those of methods that see none
+    "Whether a method is shown labels while it learns, read without importing it"
+    return name in written_out(name, 'SEES_LABELS')
 
 def methods_for(
     data:str, # Kind of data, as in `app.settings.DATA`

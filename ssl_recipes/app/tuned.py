@@ -57,7 +57,7 @@ def tuned(
     "How well the encoder of an experiment classifies after all of it was trained on a few labelled images: looked up, or measured now and kept"
     if 'encoder' not in exp or exp['method']=='supervised':
         raise BadInput(f"{exp['method']} has no start to fine-tune: possible: a method, or 'random encoder'")
-    if there := _there(exp, to, kw): return there['accuracy']
+    if there := _there(exp, read_lines(_file(to)), to, kw): return there['accuracy']
     run = str(trained(**exp, threads=threads, here=here).path) if 'epochs' in exp else None
     t = time.perf_counter()
     with tempfile.TemporaryDirectory() as at:
@@ -81,13 +81,13 @@ def _given(kw): return dict(labels=LABELS, epochs=EPOCHS, lr=LR)|kw
 def _name(exp, kw): return sha([key(exp), _given(kw)])
 def _how(): return code_version([('ssl_recipes.app.tuned','tune')])
 
-def _there(exp, to, kw={}):
-    "What was kept of an experiment: made by code that trains and tunes as the code that stands there"
+def _there(exp, kept, to=None, kw={}):
+    "The last of the lines `kept` that is of an experiment: made by code that trains and tunes as the code that stands there"
     me,now = _name(exp, kw),code_version(roots_of(exp))
     def holds(o):
         if o['how']!=_how() and not all(abs(a-b)<=1e-5*abs(b) for a,b in zip(o['steps'], _in_small())): return False
         return o['code']==now or 'epochs' in exp and trains_alike(exp, o['code'], to, noting(to))
-    return next((o for o in reversed(read_lines(_file(to))) if o['tuned']==me and holds(o)), None)
+    return next((o for o in reversed(kept) if o['tuned']==me and holds(o)), None)
 
 # %% ../../nbs/11_app/34_tuned.ipynb #79c88ba9
 def with_tuned(
@@ -95,5 +95,5 @@ def with_tuned(
     to=None, # As in `tuned`
 )->list: # The same rows; those that were measured so have `tuned`
     "Rows with the accuracy after fine-tuning, where it was measured by code that still holds"
-    asked = lambda r: 'encoder' in r['exp'] and r['method']!='supervised'
-    return [r|dict(tuned=o['accuracy']) if asked(r) and (o := _there(r['exp'], to)) else r for r in rows]
+    kept,asked = read_lines(_file(to)),lambda r: 'encoder' in r['exp'] and r['method']!='supervised'
+    return [r|dict(tuned=o['accuracy']) if asked(r) and (o := _there(r['exp'], kept, to)) else r for r in rows]

@@ -22,11 +22,11 @@ class Accumulate(Callback):
     "Step once for all parts of a batch; does nothing where batches come in one part"
     order,run_valid = -13,False # before the clock (-12), which counts a step only if this lets it pass
     def before_batch(self):
-        self.k = getattr(self.dls.train, 'parts', 1)
-        self.last = (self.learn.clock.batches+1)%self.k==0
+        self.n_parts = getattr(self.dls.train, 'parts', 1)
+        self.last = (self.learn.clock.batches+1)%self.n_parts==0
         if hasattr(self.model, 'require_backward_grad_sync'): self.model.require_backward_grad_sync = self.last # torch's data-parallel wrapper
     def after_loss(self):
-        if self.k>1: self.learn.loss_grad = self.loss_grad/self.k
+        if self.n_parts>1: self.learn.loss_grad = self.loss_grad/self.n_parts
     def before_step(self):
         if not self.last: raise CancelBatchException
 

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['SmallResNet', 'small_resnet', 'narrow_resnet', 'small_vit', 'narrow_vit', 'cifar_stem_', 'cifar_resnet', 'Normalize',
-           'Encoder', 'encoder', 'projector', 'predictor', 'Prototypes', 'dino_head', 'by_size', 'with_maps',
-           'save_encoder', 'encoder_meta', 'load_encoder']
+           'Encoder', 'encoder', 'projector', 'predictor', 'Prototypes', 'dino_head', 'by_size', 'map_widths',
+           'with_maps', 'still', 'save_encoder', 'encoder_meta', 'load_encoder']
 
 # %% ../../nbs/00_core/30_nets.ipynb #cfb80c0e
 import json
 from collections import OrderedDict
 from collections.abc import Callable,Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
@@ -312,6 +313,19 @@ def by_size(
     runs = [list(g) for _,g in groupby(views, key=lambda v: v.shape[-2:])]
     return [o for g in runs for o in f(torch.cat(g)).chunk(len(g))]
 
+def _listed(enc, blocks):
+    "What timm lists of blocks of an encoder: `module`, `num_chs` ..."
+    info = getattr(enc.body, 'feature_info', [])
+    if bad := [o for o in blocks if not 0<=o<len(info)]: raise BadInput(f"no block {bad[0]} in {enc.title}: it lists {len(info)}, from 0")
+    return [info[o] for o in blocks]
+
+def map_widths(
+    enc:Encoder, # As in `with_maps`
+    blocks:Sequence[int], # As in `with_maps`
+)->list[int]: # Channels of each map
+    "How wide the maps of `with_maps` will be, for heads on them; the encoder is not called"
+    return [o['num_chs'] for o in _listed(enc, blocks)]
+
 def with_maps(
     enc:Encoder, # Its body must be a timm model that lists its stages or blocks in `feature_info`
     x:Tensor, # Images `(n,c,h,w)`: uint8, or float in [0,1]
@@ -319,10 +333,8 @@ def with_maps(
 )->tuple: # Representations `h` `(n,d)`, and a list of maps `(n,c_b,h_b,w_b)`, in the order of `blocks`
     "What an encoder says of images, and what it said on the way, with one call of it"
     body,got = enc.body,{}
-    info = getattr(body, 'feature_info', [])
-    if bad := [o for o in blocks if not 0<=o<len(info)]: raise BadInput(f"no block {bad[0]} in {enc.title}: it lists {len(info)}, from 0")
     def keep(m, args, out): got[m] = out
-    parts = [body.get_submodule(info[o]['module']) for o in blocks]
+    parts = [body.get_submodule(o['module']) for o in _listed(enc, blocks)]
     hooks = [m.register_forward_hook(keep) for m in dict.fromkeys(parts)]
     try: h = enc(x)
     finally:
@@ -332,6 +344,18 @@ def with_maps(
         o = o[:,body.num_prefix_tokens:].transpose(1, 2)
         return o.unflatten(2, (round(o.shape[2]**0.5),-1))
     return h,[as_map(got[m]) for m in parts]
+
+# %% ../../nbs/00_core/30_nets.ipynb #f00347c1
+@contextmanager
+def still(
+    m:nn.Module, # Any
+): # Nothing
+    "Within the block no batch norm of `m` moves its running statistics"
+    norms = [o for o in m.modules() if isinstance(o, nn.modules.batchnorm._BatchNorm) and o.track_running_stats]
+    for o in norms: o.track_running_stats = False
+    try: yield
+    finally:
+        for o in norms: o.track_running_stats = True
 
 # %% ../../nbs/00_core/30_nets.ipynb #82d8901a
 def save_encoder(

@@ -19,6 +19,7 @@ from ..core.base import BadInput
 from ..core.distrib import gather
 from ..core.draws import uniform
 from ..core.exact import check_rows,exact
+from ..core.nets import still
 from ..core.optim import param_groups
 from ..core.pretext import Task
 from ..core.train import ssl_learner,taken,trains
@@ -107,11 +108,11 @@ def both(
 def aside(
     net:nn.Module, # A network that is trained
     *xs:Tensor, # Its inputs
-    still:bool=False, # Hold its weights: gradients go to the inputs only
+    held:bool=False, # Hold its weights: gradients go to the inputs only
 ): # Its output
     "Call a network so that its running statistics stay as they are"
-    own = {k:v.detach() if still else v for k,v in net.named_parameters()}
-    return functional_call(net, own|{k:v.clone() for k,v in net.named_buffers()}, xs)
+    own = {k:v.detach() for k,v in net.named_parameters()} if held else {}
+    with still(net): return functional_call(net, own, xs)
 
 class Generator(nn.Module):
     "Draws images from noise; at first all of about the brightness of the data"
@@ -160,7 +161,7 @@ class GAN(nn.Module):
     )->tuple: # Features of `x` `(n,d)`; scores `(n,1)` of real images, drawn ones for either player; how steep the score is
         "Play once"
         net,made,h = nn.Sequential(self.encoder, self.head),self.generator(z),self.encoder(x)
-        return h,self.head(h),aside(net, made.detach()),aside(net, made, still=True),self._steep(net, x)
+        return h,self.head(h),aside(net, made.detach()),aside(net, made, held=True),self._steep(net, x)
 
     def loss(self,
         outs:tuple, # What `forward` returned
@@ -191,7 +192,7 @@ class CatGAN(nn.Module):
     )->tuple: # Features of `x` `(n,d)`; logits `(n,k)` of real images, and of drawn ones for either player
         "Play once"
         net,made,h = nn.Sequential(self.encoder, self.head),self.generator(z),self.encoder(x)
-        return h,self.head(h),aside(net, made.detach()),aside(net, made, still=True)
+        return h,self.head(h),aside(net, made.detach()),aside(net, made, held=True)
 
     def loss(self,
         outs:tuple, # What `forward` returned
@@ -230,9 +231,9 @@ class BiGAN(nn.Module):
     )->tuple: # Codes of `x` `(n,d_z)`; scores `(n,1)` of both kinds of pairs, for the discriminator and for the others
         "Play once"
         code,made,h = self.code(x),self.generator(z),self.eyes(x)
-        def score(h, z, still=False): return aside(self.head, torch.cat([h,z], 1), still=still)
+        def score(h, z, held=False): return aside(self.head, torch.cat([h,z], 1), held=held)
         return (code,score(h, code.detach()),score(aside(self.eyes, made.detach()), z),
-                score(h.detach(), code, True),score(aside(self.eyes, made, still=True), z, True))
+                score(h.detach(), code, True),score(aside(self.eyes, made, held=True), z, True))
 
     def loss(self, outs:tuple, idx:Tensor)->Tensor:
         "`gan_loss` and `bigan_loss`"
@@ -311,15 +312,10 @@ def bigan_learner(
 
 # %% ../../nbs/01_origins/70_generators.ipynb #c9c0efe2
 SETTINGS = {
-    'gan': {'digits': {'crop': 16, 'test_size': 24, 'bs': 32, 'epochs': 31, 'lr': 1e-3, 'set': {'d_z': 16, 'grey': True, 'slow': 0.2},
-                       'views': {'degrees': 20, 'shift': 0.1, 'scale': [0.9,1.2]}},
-            'cifar10': {'crop': 16, 'test_size': 24, 'bs': 64, 'epochs': 12, 'lr': 1e-3, 'set': {'slow': 0.2}, 'views': {'name': 'mae', 'min_scale': 0.5}}},
-    'catgan': {'digits': {'crop': 16, 'test_size': 24, 'bs': 32, 'epochs': 31, 'lr': 1e-3, 'set': {'d_z': 16, 'grey': True, 'slow': 0.2},
-                          'views': {'degrees': 20, 'shift': 0.1, 'scale': [0.9,1.2]}},
-               'cifar10': {'crop': 16, 'test_size': 24, 'bs': 64, 'epochs': 12, 'lr': 1e-3, 'set': {'slow': 0.2}, 'views': {'name': 'mae', 'min_scale': 0.5}}},
-    'bigan': {'digits': {'crop': 16, 'test_size': 24, 'bs': 32, 'epochs': 23, 'lr': 4e-3, 'set': {'d_z': 8, 'grey': True, 'slow': 0.2},
-                         'views': {'degrees': 20, 'shift': 0.1, 'scale': [0.9,1.2]}},
-              'cifar10': {'crop': 16, 'test_size': 24, 'bs': 64, 'epochs': 9, 'lr': 1e-3, 'set': {'slow': 0.2}, 'views': {'name': 'mae', 'min_scale': 0.5}}}} # Method -> kind of data -> settings
+    'digits': {'crop': 16, 'test_size': 24, 'bs': 32, 'epochs': 31, 'lr': 1e-3, 'set': {'d_z': 16, 'grey': True, 'slow': 0.2},
+               'views': {'degrees': 20, 'shift': 0.1, 'scale': [0.9,1.2]}},
+    'cifar10': {'crop': 16, 'test_size': 24, 'bs': 64, 'epochs': 12, 'lr': 1e-3, 'set': {'slow': 0.2}, 'views': {'name': 'mae', 'min_scale': 0.5}},
+    'bigan': {'digits': {'epochs': 23, 'lr': 4e-3, 'set': {'d_z': 8}}, 'cifar10': {'epochs': 9}}} # Kind of data -> settings of all three; method -> what it has otherwise
 SMALLEST = {
     'gan': {'data': 'noisy', 'lr': 0.01, 'set': {'d_z': 6, 'r1': 0.1}, 'life': {'epochs': 10, 'data': 'scenes', 'encoder': 'narrow', 'lr': 1e-3, 'set': {'opt': 'adamw', 'slow': 3.0}}},
     'catgan': {'data': 'noisy', 'lr': 0.01, 'set': {'d_z': 12, 'k': 6}, 'life': {'epochs': 10, 'data': 'scenes', 'encoder': 'narrow', 'lr': 1e-3, 'set': {'opt': 'adamw', 'slow': 3.0}}},

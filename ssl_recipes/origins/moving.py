@@ -13,8 +13,9 @@ import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
 from fastai.learner import Learner
+from fastcore.meta import delegates
 from ..core.base import BadInput
-from ..core.clips import Clips,FilmViews,films_of
+from ..core.clips import Clips,FilmViews,films_of,served
 from ..core.distrib import gather
 from ..core.draws import sample_key,uniform
 from ..core.exact import check_rows,exact
@@ -226,6 +227,17 @@ class Motion(nn.Module):
         return mask_loss(*outs[1:])
 
 # %% ../../nbs/01_origins/92_moving.ipynb #0f2e66b4
+def _frames(
+    pick, k, same, # As in `FilmViews`
+    sz, # Side of the views, pixels
+    degrees:float=0., # Greatest turn to either side
+    shift:float=0.1, # Greatest shift, as a part of the side
+    scale:tuple=(0.9,1.1), # Range of the magnification
+    seed:int=0, # Seed of the run
+): # `FilmViews`
+    "Frames of a film, moved a little"
+    return FilmViews(pick, k, Pipeline([RandomAffine(degrees, shift, scale, sz=sz)]), same, seed)
+
 class PannedViews(FilmViews):
     "Two frames of each film through a window that is moved at random between them, and behind them their numbers and the places of the window"
     def __init__(self,
@@ -307,26 +319,22 @@ class Order(Guess):
     ): super().__init__(encoder, 2, 3, d_hid)
 
 # %% ../../nbs/01_origins/92_moving.ipynb #cb2bb238
+@delegates(_frames)
 def tracked_views(
     sz:int, # Side of the views, pixels
     gap:int=4, # Frames from one patch to the other
-    degrees:float=0., # Greatest turn to either side, drawn for each patch
-    shift:float=0.1, # Greatest shift, as a part of the side
-    scale:tuple=(0.9,1.1), # Range of the magnification
-    seed:int=0, # Seed of the run
-)->FilmViews: # Two frames, changed each in its own way
+    **kwargs
+)->FilmViews: # Two frames, moved each in its own way
     "Two patches of a track"
-    return FilmViews(Apart(gap), 2, Pipeline([RandomAffine(degrees, shift, scale, sz=sz)]), False, seed)
+    return _frames(Apart(gap), 2, False, sz, **kwargs)
 
+@delegates(_frames)
 def motion_views(
     sz:int, # Side of the view, pixels
-    degrees:float=0., # Greatest turn to either side
-    shift:float=0.1, # Greatest shift, as a part of the side
-    scale:tuple=(0.9,1.1), # Range of the magnification
-    seed:int=0, # Seed of the run
+    **kwargs
 )->FilmViews: # One frame
     "Any frame of a film"
-    return FilmViews(anywhere, 1, Pipeline([RandomAffine(degrees, shift, scale, sz=sz)]), True, seed)
+    return _frames(anywhere, 1, True, sz, **kwargs)
 
 def ego_motion_views(
     sz:int, # Side of the views, pixels
@@ -337,21 +345,15 @@ def ego_motion_views(
     "Two frames that the camera, and a window, have moved between"
     return PannedViews(sz, gap, part, seed)
 
+@delegates(_frames)
 def order_views(
     sz:int, # Side of the views, pixels
-    degrees:float=0., # Greatest turn to either side, the same for all three
-    shift:float=0.1, # Greatest shift, as a part of the side
-    scale:tuple=(0.9,1.1), # Range of the magnification
-    seed:int=0, # Seed of the run
-)->FilmViews: # Three frames, changed in the same way
+    **kwargs
+)->FilmViews: # Three frames, moved in the same way
     "Three frames, in order or not"
-    return FilmViews(three, 3, Pipeline([RandomAffine(degrees, shift, scale, sz=sz)]), True, seed)
+    return _frames(three, 3, True, sz, **kwargs)
 
 # %% ../../nbs/01_origins/92_moving.ipynb #e1798ed6
-def _served(dls, f):
-    "The loaders with other films in the place of theirs"
-    return type(dls)(*(dl.new(f(dl.dataset) if len(dl.dataset) else dl.dataset) for dl in (dls.train,dls.valid)), device=dls.device)
-
 def _factor(films, names, who):
     "What is recorded of films, side by side"
     if lost := [k for k in names if k not in films.factors]: raise BadInput(f"{who} needs films of which '{lost[0]}' is recorded; of '{films.name}' there are: {', '.join(films.factors) or 'none'}")
@@ -374,7 +376,7 @@ def tracked_learner(
         at = _factor(d, ('x','y'), 'tracked') if recorded else places(found_masks(d.x))
         return Clips(cut_out(d.x, at, side), d.labels, d.classes, d.files, d.factors, name=d.name)
     model = Tracked(encoder, **taken(Tracked, kwargs))
-    return ssl_learner(_served(films_of(dls, 'tracked'), patches), model, tracked_views(encoder.sz) if views is None else views, opt=opt, lr=lr, wd=wd, **kwargs)
+    return ssl_learner(served(films_of(dls, 'tracked'), patches), model, tracked_views(encoder.sz) if views is None else views, opt=opt, lr=lr, wd=wd, **kwargs)
 
 # %% ../../nbs/01_origins/92_moving.ipynb #a8e51f49
 @trains(Motion)
@@ -394,7 +396,7 @@ def motion_learner(
         m = found_masks(d.x) if found else d.masks
         return Clips(torch.cat([d.x, 255*m[:,:,None].to(torch.uint8)], 2), d.labels, d.classes, d.files, d.factors, d.masks, d.name)
     model,task = Motion(encoder, **taken(Motion, kwargs)),Task(motion_views(encoder.sz) if views is None else views, split_mask)
-    return ssl_learner(_served(films_of(dls, 'motion'), masked), model, task, opt=opt, lr=lr, wd=wd, **kwargs)
+    return ssl_learner(served(films_of(dls, 'motion'), masked), model, task, opt=opt, lr=lr, wd=wd, **kwargs)
 
 # %% ../../nbs/01_origins/92_moving.ipynb #e33595fd
 @trains(EgoMotion)
@@ -431,11 +433,7 @@ def order_learner(
 
 # %% ../../nbs/01_origins/92_moving.ipynb #e8f6e12c
 LEARNS_FROM = {'tracked': ['clips'], 'motion': ['clips'], 'ego_motion': ['clips'], 'order': ['clips']} # Method -> kinds of data, where it is bound to some
-SETTINGS = {
-    'tracked': {'clips': {'lr': 2e-3}},
-    'motion': {'clips': {'lr': 2e-3}},
-    'ego_motion': {'clips': {'lr': 2e-3}},
-    'order': {'clips': {'lr': 2e-3}}} # Method -> kind of data -> settings
+SETTINGS = {'clips': {'lr': 2e-3}} # Kind of data -> settings
 SMALLEST = {
     'tracked': {'data': 'clips', 'life': {'epochs': 12, 'encoder': 'narrow', 'lr': 0.01, 'set': {'opt': 'adamw', 'hard': 0}}},
     'motion': {'data': 'clips', 'life': {'epochs': 12, 'encoder': 'narrow', 'lr': 0.01, 'set': {'opt': 'adamw'}}},

@@ -14,7 +14,7 @@ from ..core.base import BadInput
 from ..core.distrib import gather
 from ..core.draws import uniform
 from ..core.exact import exact
-from ..core.nets import with_maps
+from ..core.nets import map_widths,with_maps
 from ..core.pretext import Task
 from ..core.train import ssl_learner,taken,trains
 from ..core.views import Views,simclr_views
@@ -57,10 +57,7 @@ class AMDIM(nn.Module):
         super().__init__()
         if not len(blocks): raise BadInput("no blocks: the maps of at least one are to be found")
         self.encoder,self.blocks,self.clip,self.reg,self.local = encoder,tuple(blocks),clip,reg,local
-        modes = [(m,m.training) for m in encoder.modules()]
-        with torch.no_grad(): maps = with_maps(encoder.eval(), encoder.norm.mean.expand(1, -1, encoder.sz, encoder.sz), self.blocks)[1]
-        for m,mode in modes: m.training = mode
-        self.heads = nn.ModuleList(_embed(o, d_out) for o in (encoder.d,*(m.shape[1] for m in maps)))
+        self.heads = nn.ModuleList(_embed(o, d_out) for o in (encoder.d,*map_widths(encoder, self.blocks)))
 
     def embed(self, i, x): # `(n,c,places)` to `(n,d_out,places)`
         head = self.heads[i]
