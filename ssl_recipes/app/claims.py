@@ -133,7 +133,7 @@ def measure(
     up_to:int|None=None, # Add seeds, two at a time, up to so many, as long as the rule is not decided; None: do not
     to='results', # Folder of the rows, which go to `arms.jsonl`, and of the verdict
     **kw, # For `app.lab.sweep`: `jobs`, `threads`, `here`, `log`
-)->Verdict:
+)->Verdict: # Noted, as by `claim`
     "Measure what is missing of the arms of a claim, and say whether it holds"
     o = (there := declared())[one_of(code, there, 'claim')]
     metric = one_of(o.get('metric', 'knn'), METRICS, 'metric')

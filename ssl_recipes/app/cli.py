@@ -47,8 +47,7 @@ def parser(
     c = add(_start_from, 'start-from', 'train as `train` does, beginning with weights that are there')
     c.add_argument('source', metavar='SOURCE', help='folder of a run, a checkpoint, an encoder.safetensors, or a state dict')
     _train_args(c)
-    c = add(_eval, 'eval', 'judge the encoder of a run')
-    c.add_argument('run', metavar='RUN', help='folder of the run')
+    (c := add(_eval, 'eval', 'judge the encoder of a run')).add_argument('run', metavar='RUN', help='folder of the run')
     c.add_argument('--data', metavar='FOLDER', help='where the images of the run are, if their folder has moved')
     c.add_argument('--supervised', action='store_true', help='train the same network with labels too, for as many epochs, and judge it')
     c = add(_embed, 'embed', 'write the features of images with their file names')
@@ -124,6 +123,24 @@ def _prove_args(c):
     c.add_argument('--again', action='store_true', help='prove what has been proved, too')
     c.add_argument('--to', metavar='FOLDER', help='where it is noted (default: results)')
 
+def _claim_args(c):
+    "Arguments of `claim list`, `claim run`, `claim verify` and `claim table`"
+    sub = c.add_subparsers(dest='claim', metavar='list|run|verify|table', required=True, parser_class=Parser)
+    def add(f, name, text, codes=True):
+        o = sub.add_parser(name, help=text, description=text)
+        o.set_defaults(f=f)
+        if codes: o.add_argument('codes', nargs='+', metavar='CODE', help="such as Q069, or all that the terminal can measure: 'all'")
+        o.add_argument('--to', metavar='DIR', help='folder of rows and verdicts (default: results, of the checkout if there is one)')
+        if codes: o.add_argument('--threads', type=int, default=1, metavar='N', help='CPU threads of each process (default: 1)')
+        return o.add_argument
+    add(_claim_list, 'list', 'every statement with its verdict; * where `claim run` measures it, others are measured by their page', False)
+    a = add(_claim_run, 'run', 'measure what is missing of the arms of claims, and say whether they hold')
+    a('--seeds', type=int, default=3, metavar='N', help='how many, from 0 (default: 3)')
+    a('--up-to', type=int, metavar='N', help='add seeds, up to so many, where the rule is not decided (default: do not)')
+    a('--jobs', type=int, default=1, metavar='N', help='processes at a time (default: 1)')
+    add(_claim_verify, 'verify', 'carry out the arms of claims again; exit code 1 if an effect is outside its interval')
+    add(_claim_table, 'table', 'the verdicts as a table', False)
+
 # %% ../../nbs/11_app/40_cli.ipynb #6d8b3a9a
 def _lab_args(c):
     "Arguments of `lab run`, `lab show` and `lab verify`"
@@ -149,25 +166,6 @@ def _lab_args(c):
     a = add(_lab_verify, 'verify', 'carry out experiments again and compare; exit code 1 if a number is outside its deviation')
     a('keys', nargs='+', metavar='KEY', help='of rows, or their first digits')
     a('--threads', type=int, metavar='N', help='CPU threads (default: as then)')
-
-# %% ../../nbs/11_app/40_cli.ipynb #658d4dba
-def _claim_args(c):
-    "Arguments of `claim list`, `claim run`, `claim verify` and `claim table`"
-    sub = c.add_subparsers(dest='claim', metavar='list|run|verify|table', required=True, parser_class=Parser)
-    def add(f, name, text, codes=True):
-        o = sub.add_parser(name, help=text, description=text)
-        o.set_defaults(f=f)
-        if codes: o.add_argument('codes', nargs='+', metavar='CODE', help="such as Q069, or all that the terminal can measure: 'all'")
-        o.add_argument('--to', metavar='DIR', help='folder of rows and verdicts (default: results, of the checkout if there is one)')
-        if codes: o.add_argument('--threads', type=int, default=1, metavar='N', help='CPU threads of each process (default: 1)')
-        return o.add_argument
-    add(_claim_list, 'list', 'every statement with its verdict; * where `claim run` measures it, others are measured by their page', False)
-    a = add(_claim_run, 'run', 'measure what is missing of the arms of claims, and say whether they hold')
-    a('--seeds', type=int, default=3, metavar='N', help='how many, from 0 (default: 3)')
-    a('--up-to', type=int, metavar='N', help='add seeds, up to so many, where the rule is not decided (default: do not)')
-    a('--jobs', type=int, default=1, metavar='N', help='processes at a time (default: 1)')
-    add(_claim_verify, 'verify', 'carry out the arms of claims again; exit code 1 if an effect is outside its interval')
-    add(_claim_table, 'table', 'the verdicts as a table', False)
 
 # %% ../../nbs/11_app/40_cli.ipynb #a9cd048a
 def _heavy(module): return importlib.import_module(f'ssl_recipes.{module}') # imported when a command needs it, and not before
@@ -210,6 +208,24 @@ def _cache(a):
     for o in f.cached_folders(): print(f"{o['mb']:7.1f} MB  {o['images']:7} images of {o['side']} pixels: {o['path']}"+' (gone)'*(not o['there']))
 def _prove(a): return int(bool(_heavy('app.prove').prove_all(None if a.names==['all'] else a.names, a.again, a.to)))
 
+def _at(a): return a.to or str(_heavy('app.rows').results_folder(None))
+def _codes(a): return [*_heavy('app.claims').declared()] if a.codes==['all'] else a.codes
+
+def _claim_list(a):
+    able = _heavy('app.claims').declared()
+    for o in _heavy('app.claims').verdicts(_at(a)): print(f"{o['code']} {'*' if o['code'] in able else ' '} {o['verdict']:13} {o['says']}")
+
+def _claim_run(a):
+    for k in _codes(a): print(f"{k}: {_heavy('app.claims').measure(k, a.seeds, a.up_to, _at(a), jobs=a.jobs, threads=a.threads)}")
+
+def _claim_verify(a): return int(not all([_heavy('app.claims').verify_claim(k, _at(a), a.threads)['ok'] for k in _codes(a)]))
+
+def _claim_table(a):
+    c = _heavy('app.claims')
+    print('| claim | verdict | effects | seeds | page |\n|---|---|---|--:|---|')
+    for o in c.verdicts(_at(a)):
+        if v := o['found']: print(f"| {o['code']}: {o['says']} | {o['verdict']} | {c.effects(v)} {v['unit']} | {v['seeds']} | {o['page']} |")
+
 # %% ../../nbs/11_app/40_cli.ipynb #b5ddaf23
 def _lab_run(a):
     lab = _heavy('app.lab')
@@ -237,25 +253,6 @@ def _lab_verify(a):
     lab = _heavy('app.lab')
     rows = [lab.find(k, a.to) for k in a.keys] # all are there, before the first is run
     return int(not all([lab.verify(r, a.to, a.threads)['ok'] for r in rows]))
-
-# %% ../../nbs/11_app/40_cli.ipynb #5ac5b637
-def _at(a): return a.to or str(_heavy('app.rows').results_folder(None))
-def _codes(a): return [*_heavy('app.claims').declared()] if a.codes==['all'] else a.codes
-
-def _claim_list(a):
-    able = _heavy('app.claims').declared()
-    for o in _heavy('app.claims').verdicts(_at(a)): print(f"{o['code']} {'*' if o['code'] in able else ' '} {o['verdict']:13} {o['says']}")
-
-def _claim_run(a):
-    for k in _codes(a): print(f"{k}: {_heavy('app.claims').measure(k, a.seeds, a.up_to, _at(a), jobs=a.jobs, threads=a.threads)}")
-
-def _claim_verify(a): return int(not all([_heavy('app.claims').verify_claim(k, _at(a), a.threads)['ok'] for k in _codes(a)]))
-
-def _claim_table(a):
-    c = _heavy('app.claims')
-    print('| claim | verdict | effects | seeds | page |\n|---|---|---|--:|---|')
-    for o in c.verdicts(_at(a)):
-        if v := o['found']: print(f"| {o['code']}: {o['says']} | {o['verdict']} | {c.effects(v)} {v['unit']} | {v['seeds']} | {o['page']} |")
 
 # %% ../../nbs/11_app/40_cli.ipynb #d77a5d18
 @contextlib.contextmanager

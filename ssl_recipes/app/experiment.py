@@ -35,11 +35,10 @@ def _defaults(module, name, far=False):
         m,nm = imported(module).get(o, (module,o))
         if home(m): res |= {k:v for k,v in _defaults(m, nm, far).items() if k not in but}
     if isinstance(f, ast.ClassDef):
-        made = [o for o in f.body if isinstance(o, ast.FunctionDef) and o.name=='__init__']
-        if not made: # as the class above
-            m,nm = imported(module).get(f.bases[0].id, (module,f.bases[0].id))
+        above,f = f.bases[0],next((o for o in f.body if isinstance(o, ast.FunctionDef) and o.name=='__init__'), None)
+        if f is None: # made as the class above
+            m,nm = imported(module).get(above.id, (module,above.id))
             return res|(_defaults(m, nm, far) if home(m) else {})
-        f = made[0]
     own = [*zip(reversed(f.args.args), reversed(f.args.defaults)), *zip(f.args.kwonlyargs, f.args.kw_defaults)]
     for k in {a.arg for a,_ in own} & res.keys(): del res[k]
     for a,v in own:
