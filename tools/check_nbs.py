@@ -15,7 +15,7 @@ nbs,lib = root/'nbs','ssl_recipes'
 max_lines,max_words,max_seconds = 40,120,45 # of processor time, that of processes which a page starts included: less than 30 s on two cores
 recipes = dict.fromkeys(['origins','contrastive','self_distillation','cca','mim'], 2)
 rank = {'core':0, 'evaluation':1, **recipes, 'theory':3, 'tricks':3, 'acceleration':3, 'beyond':3, 'app':4}
-with_methods = {*recipes,'beyond'} # sections whose `<method>_learner` is a method, as in `app.methods`
+with_methods = {*recipes,'theory','beyond'} # sections whose `<method>_learner` is a method, as in `app.methods`
 limits = dict(cells=60, words=1300) # of a page; a page on several methods may have
 family_words = 1800
 longer = Path(__file__).with_name('longer.json') # pages that were above the limits when these came, with their lengths: they may only shrink

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..core.base import BadInput,one_of
 
 # %% ../../nbs/11_app/02_methods.ipynb #46293d41
-RECIPES = 'origins contrastive self_distillation cca mim beyond'.split() # Sections whose `<method>_learner` is a method
+RECIPES = 'origins contrastive self_distillation cca mim theory beyond'.split() # Sections whose `<method>_learner` is a method
 
 def methods()->dict: # Name -> its `module`, and the `page` of the site that explains it
     "All methods of the package, read from the generated index without importing them"
