@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SETTINGS', 'SMALLEST', 'gauss_kernel', 'hsic', 'gaussian_hsic', 'permutation_test', 'ssl_hsic', 'hsic_learner']
 
-# %% ../../nbs/06_theory/15_dependence.ipynb #19e5eb56
+# %% ../../nbs/06_theory/15_dependence.ipynb #a54acb52
 from functools import partial
 import torch
 from torch import nn,Tensor
@@ -18,7 +18,7 @@ from ..core.base import BadInput
 from ..core.draws import sample_key,uniform
 from ..core.exact import check_rows,exact
 
-# %% ../../nbs/06_theory/15_dependence.ipynb #e18fda8f
+# %% ../../nbs/06_theory/15_dependence.ipynb #43358fcb
 @exact
 def gauss_kernel(
     x:Tensor, # Points `(n,d)`
@@ -47,7 +47,7 @@ def hsic(
     cross = (k.sum(1)*l.sum(1)).sum()
     return ((k*l).sum()+k.sum()*l.sum()/((n-1)*(n-2))-2*cross/(n-2))/(n*(n-3))
 
-# %% ../../nbs/06_theory/15_dependence.ipynb #da64b1d0
+# %% ../../nbs/06_theory/15_dependence.ipynb #9f1c332b
 def gaussian_hsic(
     rho:float, # Correlation of two normal variables of variance 1, between -1 and 1
     width:float=1., # Of both Gaussian kernels
@@ -58,7 +58,7 @@ def gaussian_hsic(
     det = lambda c: ((1+c)**2-(c*rho)**2)**-0.5                            # of I + c*covariance, to the power -1/2
     return det(2/w)+w/(w+2)-2*w/(w+1)*det(1/(w+1))
 
-# %% ../../nbs/06_theory/15_dependence.ipynb #25dda826
+# %% ../../nbs/06_theory/15_dependence.ipynb #6636dbdf
 def permutation_test(
     k:Tensor, # Kernel matrix of X `(n,n)`
     l:Tensor, # Kernel matrix of Y, row by row of the same pairs
@@ -71,7 +71,7 @@ def permutation_test(
     chance = torch.stack([(mid*l[o][:,o]).sum() for o in orders])
     return (1+(chance>=(mid*l).sum()*(1-1e-9)).sum())/(shuffles+1)         # rounding is no difference
 
-# %% ../../nbs/06_theory/15_dependence.ipynb #4c381ab0
+# %% ../../nbs/06_theory/15_dependence.ipynb #d8542148
 @exact
 def ssl_hsic(
     z1:Tensor, # Projections of the first view `(n,d)`
@@ -87,7 +87,7 @@ def ssl_hsic(
     k = c/(c**2+(s[:,None]+s-2*z@z.T).clamp_min(0)).sqrt()
     return k.mean()-k.diagonal(n).mean()+gamma*hsic(k, k).clamp_min(1e-12).sqrt()
 
-# %% ../../nbs/06_theory/15_dependence.ipynb #f172273d
+# %% ../../nbs/06_theory/15_dependence.ipynb #cde325dd
 @delegates(simclr_learner, but=['temp'])
 def hsic_learner(
     dls, # `core.data.loaders`
@@ -100,7 +100,7 @@ def hsic_learner(
     "SSL-HSIC (Li et al. 2021) on SimCLR's learner, without a slow network"
     return swap_loss(simclr_learner(dls, encoder, views, **kwargs), partial(ssl_hsic, gamma=gamma, c=c))
 
-# %% ../../nbs/06_theory/15_dependence.ipynb #50e18854
+# %% ../../nbs/06_theory/15_dependence.ipynb #80c7eca0
 SETTINGS = {
     'digits': {'lr': 0.5, 'set': {'opt': 'sgd', 'wd': 5e-4, 'd_hid': 512, 'last_bn': True},
                'views': {'name': 'affine', 'degrees': 40, 'shift': 0.2, 'scale': [0.9,1.5]}},
