@@ -76,6 +76,7 @@ def mixing(
         return x@torch.linalg.inv(ws[0]).T.to(x)
     return mix,unmix
 
+# %% ../../nbs/06_theory/50_identifiability.ipynb #fb1f762a
 def twist(
     z:Tensor, # Points on the ordinary sphere `(n,3)`
     a:float, # Angle by which the poles turn against the equator, radians
