@@ -6,11 +6,12 @@
 __all__ = ['simclr_crops_views', 'SETTINGS', 'SMALLEST', 'CLAIMS', 'msf_loss', 'MSF', 'msf_views', 'msf_learner', 'pairs_loss',
            'Crops', 'simclr_crops_learner']
 
-# %% ../../nbs/07_tricks/30_neighbours.ipynb #fd7e91b9
+# %% ../../nbs/07_tricks/30_neighbours.ipynb #87d55959
 from functools import partial
 import torch
 from torch import nn,Tensor
 from torch.nn import functional as F
+from fastcore.basics import patch
 from fastcore.foundation import L
 from fastai.learner import Learner
 
@@ -28,7 +29,7 @@ from ..core.train import ssl_learner,taken,trains
 from ..core.views import Views,mae_views,simclr_views
 from ..self_distillation.byol import BYOL
 
-# %% ../../nbs/07_tricks/30_neighbours.ipynb #1a0d16da
+# %% ../../nbs/07_tricks/30_neighbours.ipynb #ab20d249
 @exact
 def msf_loss(
     p:Tensor, # Predictions `(n,d)`
@@ -40,7 +41,7 @@ def msf_loss(
     p,near = F.normalize(p, dim=1),F.normalize(near, dim=2)
     return 2-2*(near@p[...,None]).mean()
 
-# %% ../../nbs/07_tricks/30_neighbours.ipynb #38d7bcaa
+# %% ../../nbs/07_tricks/30_neighbours.ipynb #a2d41260
 class MSF(BYOL):
     "MSF: from one view, predict the teacher's outputs that are nearest to that of the other"
     def __init__(self,
@@ -66,32 +67,36 @@ class MSF(BYOL):
             return p1,p2,t2,t1
         return self.predictor(self.head(self.encoder(v1))),self.teacher(v2)
 
-    @torch.no_grad()
-    def nearest(self,
-        t:Tensor, # Outputs of the teacher for this process `(n,d_out)`
-    )->Tensor: # The nearest of the batch and the queue `(n,k,d_out)`, of unit length
-        "Look up the targets"
-        t = F.normalize(t.to(self.queue.rows.dtype))
-        rows = torch.cat([gather(t),self.queue.rows])
-        return rows[(t@rows.T).topk(self.k).indices]
+# %% ../../nbs/07_tricks/30_neighbours.ipynb #b3754263
+@patch
+@torch.no_grad()
+def nearest(self:MSF,
+    t:Tensor, # Outputs of the teacher for this process `(n,d_out)`
+)->Tensor: # The nearest of the batch and the queue `(n,k,d_out)`, of unit length
+    "Look up the targets"
+    t = F.normalize(t.to(self.queue.rows.dtype))
+    rows = torch.cat([gather(t),self.queue.rows])
+    return rows[(t@rows.T).topk(self.k).indices]
 
-    def loss(self,
-        outs:tuple, # What `forward` returned
-        idx:Tensor, # Sample indices `(n,)`: not needed
-    )->Tensor: # Scalar, in [0,4], or in [0,8] if `both`
-        "`msf_loss`, added over the directions"
-        ps,ts = (outs[i*len(outs)//2:(i+1)*len(outs)//2] for i in (0,1))
-        self.queue.stash(ts[0])
-        return sum(msf_loss(p, self.nearest(t)) for p,t in zip(ps, ts))
+@patch
+def loss(self:MSF,
+    outs:tuple, # What `forward` returned
+    idx:Tensor, # Sample indices `(n,)`: not needed
+)->Tensor: # Scalar, in [0,4], or in [0,8] if `both`
+    "`msf_loss`, added over the directions"
+    ps,ts = (outs[i*len(outs)//2:(i+1)*len(outs)//2] for i in (0,1))
+    self.queue.stash(ts[0])
+    return sum(msf_loss(p, self.nearest(t)) for p,t in zip(ps, ts))
 
-    def move_state(self,
-        step:int, # Optimiser steps so far
-        n_steps:int, # Of the run
-    )->None: # Nothing
-        "Push the outputs of the step"
-        self.queue.push()
+@patch
+def move_state(self:MSF,
+    step:int, # Optimiser steps so far
+    n_steps:int, # Of the run
+)->None: # Nothing
+    "Push the outputs of the step"
+    self.queue.push()
 
-# %% ../../nbs/07_tricks/30_neighbours.ipynb #6dc9a822
+# %% ../../nbs/07_tricks/30_neighbours.ipynb #613d8a64
 def msf_views(
     sz:int, # Side of the views, pixels
     strength:float=0.5, # Of the student's colour distortion, as in `simclr_views`
@@ -121,7 +126,7 @@ def msf_learner(
     views,lr = msf_views(encoder.sz) if views is None else views,scale_lr(0.05, dls.train.bs) if lr is None else lr
     return ssl_learner(dls, model, views, opt=opt, lr=lr, wd=wd, warmup=warmup, cbs=[EMATeacher(cosine(mom, mom_end)), *L(cbs)], **kwargs)
 
-# %% ../../nbs/07_tricks/30_neighbours.ipynb #14c94dc3
+# %% ../../nbs/07_tricks/30_neighbours.ipynb #821f40bc
 def pairs_loss(
     zs:Tensor, # Projections of all views `(v,n,d)`, those of the large ones first
     large:int=2, # How many are large
@@ -148,7 +153,7 @@ class Crops(SimCLR):
         "`pairs_loss`, with the images of all processes as negatives"
         return pairs_loss(torch.stack([gather(z) for z in zs.unbind()]), temp=self.temp)
 
-# %% ../../nbs/07_tricks/30_neighbours.ipynb #57ea6b56
+# %% ../../nbs/07_tricks/30_neighbours.ipynb #7b12056e
 simclr_crops_views = swav_views # Two large views, then small ones
 
 @trains(Crops)
@@ -165,7 +170,7 @@ def simclr_crops_learner(
     views,lr = simclr_crops_views(encoder.sz) if views is None else views,scale_lr(0.3, dls.train.bs) if lr is None else lr
     return ssl_learner(dls, Crops(encoder, **taken(Crops, kwargs)), views, opt=opt, lr=lr, wd=wd, **kwargs)
 
-# %% ../../nbs/07_tricks/30_neighbours.ipynb #09fa16c0
+# %% ../../nbs/07_tricks/30_neighbours.ipynb #d118e126
 SETTINGS = {
     'msf': {'digits': {'lr': 0.05, 'epochs': 35, 'bs': 64,
                        'set': {'opt': 'sgd', 'wd': 5e-4, 'd_hid': 1024, 'd_out': 128, 'last_bn': True, 'mom': 0.9, 'mom_end': 1., 'warmup': 0.1, 'queue': 512, 'both': True},
@@ -183,7 +188,7 @@ SMALLEST = {
     'simclr_crops': {'data': 'noisy', 'size': 12, 'views': {'small_sz': 8, 'n_small': 1, 'scales': [[0.4,1.0],[0.2,0.5]]}, 'set': {'temp': 0.2},
                      'life': {'epochs': 12, 'set': {'lr_end': 0.05}}}} # Method -> the form in which it is proved
 
-# %% ../../nbs/07_tricks/30_neighbours.ipynb #3ac5ddd0
+# %% ../../nbs/07_tricks/30_neighbours.ipynb #092a2621
 CLAIMS = {
     'Q006': {'says': 'Nearest neighbours as positives gain over the other view, at little cost.', 'source': 'survey 2.1(4) and 3.1.1',
              'share': {'encoder': 'narrow_resnet', 'epochs': 40},
