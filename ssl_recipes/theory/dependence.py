@@ -19,6 +19,11 @@ from ..core.draws import sample_key,uniform
 from ..core.exact import check_rows,exact
 
 # %% ../../nbs/06_theory/15_dependence.ipynb #43358fcb
+def _square_distances(x):
+    s = x.square().sum(1)
+    return (s[:,None]+s-2*x@x.T).clamp_min(0)
+def _centred(k): return k-k.mean(0)-k.mean(1, keepdim=True)+k.mean() # in rows and in columns
+
 @exact
 def gauss_kernel(
     x:Tensor, # Points `(n,d)`
@@ -26,8 +31,7 @@ def gauss_kernel(
 )->Tensor: # `(n,n)`, 1 on the diagonal
     "Gaussian kernel between all points"
     if not width>0: raise BadInput(f"width is {width}; it must be above 0")
-    s = x.square().sum(1)
-    return torch.exp(-(s[:,None]+s-2*x@x.T).clamp_min(0)/(2*width**2))
+    return torch.exp(-_square_distances(x)/(2*width**2))
 
 @exact
 def hsic(
@@ -39,9 +43,7 @@ def hsic(
     n = len(k)
     if k.shape!=l.shape or k.shape!=(n,n): raise ValueError(f"need two kernel matrices (n,n), got {tuple(k.shape)} and {tuple(l.shape)}")
     if n<(4 if unbiased else 1): raise ValueError(f"{n} pairs: without bias it needs 4")
-    if not unbiased:
-        k = k-k.mean(0)-k.mean(1, keepdim=True)+k.mean()
-        return (k*l).sum()/n**2
+    if not unbiased: return (_centred(k)*l).sum()/n**2
     own = torch.eye(n, dtype=torch.bool, device=k.device)
     k,l = k.masked_fill(own, 0),l.masked_fill(own, 0)
     cross = (k.sum(1)*l.sum(1)).sum()
@@ -67,7 +69,7 @@ def permutation_test(
 )->Tensor: # Scalar, from `1/(shuffles+1)` to 1: small where chance does not explain the dependence
     "Share of shuffles of Y that depend on X at least as much"
     orders = uniform(sample_key(seed, 0, torch.arange(shuffles), 0), range(len(k))).argsort(1)
-    mid = k-k.mean(0)-k.mean(1, keepdim=True)+k.mean()
+    mid = _centred(k)
     chance = torch.stack([(mid*l[o][:,o]).sum() for o in orders])
     return (1+(chance>=(mid*l).sum()*(1-1e-9)).sum())/(shuffles+1)         # rounding is no difference
 
@@ -83,8 +85,7 @@ def ssl_hsic(
     check_rows(z1, z2, 'views', 2, 'one image has no others')
     if not c>0: raise BadInput(f"c is {c}; it must be above 0")
     n,z = len(z1),F.normalize(torch.cat([z1,z2]), dim=1)
-    s = z.square().sum(1)
-    k = c/(c**2+(s[:,None]+s-2*z@z.T).clamp_min(0)).sqrt()
+    k = c/(c**2+_square_distances(z)).sqrt()
     return k.mean()-k.diagonal(n).mean()+gamma*hsic(k, k).clamp_min(1e-12).sqrt()
 
 # %% ../../nbs/06_theory/15_dependence.ipynb #cde325dd

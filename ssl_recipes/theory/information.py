@@ -15,10 +15,9 @@ from fastai.learner import Learner
 from ..core.base import BadInput
 from ..core.distrib import gather
 from ..core.exact import exact
-from ..core.nets import with_maps
 from ..core.train import ssl_learner,taken,trains
 from ..core.views import Views,mae_views
-from ..origins.within import AMDIM,places_loss
+from ..origins.within import AMDIM,place_scores,places_loss
 
 # %% ../../nbs/06_theory/10_information.ipynb #3533f5d7
 def gaussian_mi(
@@ -69,10 +68,8 @@ def jsd_loss(
     l:Tensor, # Features of its places `(n,d,places)`
 )->Tensor: # Scalar, 0 or more; `2*log(2)` for a guess
     "Each score by itself: are summary and place of one image?"
-    if g.ndim!=2 or l.ndim!=3 or l.shape[:2]!=g.shape or len(g)<2:
-        raise ValueError(f"need summaries (n,d) and places (n,d,p) of at least two images, got {tuple(g.shape)} and {tuple(l.shape)}")
-    n,p = len(g),l.shape[2]
-    s = (g@l.movedim(1, 0).flatten(1)).view(n, n, p)/g.shape[1]**0.5
+    s = place_scores(g, l)
+    n,_,p = s.shape
     i = torch.arange(n, device=g.device)
     others = F.softplus(s).masked_fill((i[:,None]==i)[...,None], 0.).sum()/(n*(n-1)*p)
     return F.softplus(-s[i,i]).mean()+others
@@ -93,9 +90,8 @@ class DIM(AMDIM):
         v:Tensor, # Views `(n,c,h,w)` in [0,1]
     )->tuple: # Summaries `(n,d_out)`; behind them the places of each map `(n,d_out,places)`
         "What is said of an image, and of its places"
-        h,maps = with_maps(self.encoder, v, self.blocks)
-        g,*ls = [self.embed(i, o) for i,o in enumerate([h[...,None],*(o.flatten(2) for o in maps)])]
-        return (g[...,0],*ls)
+        g,ls = self.look(v)
+        return (g,*ls)
 
     def loss(self,
         outs:tuple, # What `forward` returned
