@@ -4,20 +4,20 @@
 
 # %% auto #0
 __all__ = ['gap', 'in_short', 'Verdict', 'told', 'claim', 'claims', 'declared', 'arms_of', 'measure', 'verify_claim',
-           'statements', 'effects', 'verdicts']
+           'statements', 'effects', 'verdicts', 'verdicts_of']
 
 # %% ../../nbs/11_app/37_claims.ipynb #e82407b8
-import ast,csv,json,math,re,tempfile,time
+import ast,csv,math,re,time
 from dataclasses import dataclass
 from pathlib import Path
 import torch
 from IPython.display import Markdown
 from .code import home
 from .experiment import in_words,key
-from .facts import book
-from .lab import METRICS,grid,sweep
+from .facts import book,linked
+from .lab import METRICS,carried_out,grid,sweep
 from .prove import noting
-from .rows import append_line,in_child,read_lines,results_folder
+from .rows import append_line,read_lines,results_folder
 from ..core.base import BadInput,one_of
 
 # %% ../../nbs/11_app/37_claims.ipynb #db15c57e
@@ -48,25 +48,29 @@ def in_short(
     return f"{o['effect']:+.1f} [{o['interval'][0]:.1f}, {o['interval'][1]:.1f}]: {words[o['verdict']]}"
 
 # %% ../../nbs/11_app/37_claims.ipynb #2ff2e1a6
+def _ahead(g): return f"{g['high']} above {g['low']} by {g['effect']:.3g} [{g['interval'][0]:.3g}, {g['interval'][1]:.3g}]"
+
 @dataclass
 class Verdict:
     "What was measured of a claim, and what the rule says"
     row:dict # `claim`, `says`, `source`, `arms`, `gaps`, `verdict`, `unit`, `page`, ...
     def __getitem__(self, k): return self.row[k]
     def __str__(self):
-        said = [f"{o['high']} above {o['low']} by {o['effect']:.3g} [{o['interval'][0]:.3g}, {o['interval'][1]:.3g}] {self['unit']}".rstrip() +
+        said = [f"{_ahead(o)} {self['unit']}".rstrip() +
                 (f" (two standard errors need about {o['needs']} seeds)" if o['needs'] else '') for o in self['gaps']]
         return f"{self['verdict']} with {self['seeds']} seeds: " + '; '.join(said)
+    @property
+    def head(self): return f"**{self['claim']}: {self['verdict']}.** {self['says']} ({self['source']})"
     def _repr_markdown_(self):
         arms = '\n'.join(f"| {k} | {torch.tensor(v).double().mean():.4g} | {', '.join(f'{o:.4g}' for o in v)} |" for k,v in self['arms'].items())
-        return f"**{self['claim']}: {self['verdict']}.** {self['says']} ({self['source']})\n\n{str(self)}.\n\n| arm | mean{', '*bool(self['unit'])}{self['unit']} | each seed |\n|---|---|---|\n{arms}"
+        return f"{self.head}\n\n{str(self)}.\n\n| arm | mean{', '*bool(self['unit'])}{self['unit']} | each seed |\n|---|---|---|\n{arms}"
 
 # %% ../../nbs/11_app/37_claims.ipynb #40a72cd2
 def told(
     *found:Verdict, # Of claims
 )->Markdown: # For the last line of a cell
     "Verdicts in a paragraph each, for pages that show the arms themselves"
-    return Markdown('\n\n'.join(f"**{v['claim']}: {v['verdict']}.** {v['says']} ({v['source']}) {str(v)[0].upper()}{str(v)[1:]}." for v in found))
+    return Markdown('\n\n'.join(f"{v.head} {str(v)[0].upper()}{str(v)[1:]}." for v in found))
 
 # %% ../../nbs/11_app/37_claims.ipynb #c14c28dd
 def claim(
@@ -163,15 +167,13 @@ def verify_claim(
     if set(arms)!=set(then['arms']): raise BadInput(f"{code} was measured with the arms {', '.join(then['arms'])}, and now has {', '.join(arms)}: `ssl_recipes claim run {code}` measures it anew")
     found = {}
     for exp in {key(e):e for es in arms.values() for e in es}.values(): # what two arms share once
-        with tempfile.TemporaryDirectory() as at:
-            in_child(dict(do='rows._row_here', exp=exp), Path(at), threads, here)
-            found[key(exp)] = 100*json.loads((Path(at)/'row.json').read_text())[metric]
+        found[key(exp)] = 100*carried_out(exp, threads, here)[metric]
         log(f"{in_words(exp)}: {found[key(exp)]:.1f}")
     now = {(a,b):gap(*([found[key(e)] for e in arms[k]] for k in (a,b)))['effect'] for a,b in o['order']}
     gaps = [(g['low'],g['high'],g['effect'],g['interval'],now[g['low'],g['high']]) for g in then['gaps']]
     note = dict(verified=code, gaps=gaps, ok=all(lo-1e-9<=e<=hi+1e-9 for *_,(lo,hi),e in gaps), date=time.strftime('%Y-%m-%d'), torch=torch.__version__.split('+')[0])
     append_line(results_folder(to)/'verified.jsonl', note)
-    log(f"{code}: {'within its intervals' if note['ok'] else 'DIFFERENT'}; "+'; '.join(f"{b} above {a} by {e:.3g} [{i[0]:.3g}, {i[1]:.3g}] then, {n:.3g} now" for a,b,e,i,n in gaps))
+    log(f"{code}: {'within its intervals' if note['ok'] else 'DIFFERENT'}; "+'; '.join(f"{_ahead(g)} then, {now[g['low'],g['high']]:.3g} now" for g in then['gaps']))
     return note
 
 # %% ../../nbs/11_app/37_claims.ipynb #54509a04
@@ -186,13 +188,21 @@ def effects(
 )->str: # Such as `b above a by 2 [1.6, 2.4]`
     "The gaps of a claim in short, the greatest four"
     gaps = sorted(v['gaps'], key=lambda o: -abs(o['effect']))
-    said = [f"{o['high']} above {o['low']} by {o['effect']:.3g} [{o['interval'][0]:.3g}, {o['interval'][1]:.3g}]" for o in gaps[:4]]
-    return '; '.join(said+[f"and {len(gaps)-4} more"]*(len(gaps)>4))
+    return '; '.join([*map(_ahead, gaps[:4])]+[f"and {len(gaps)-4} more"]*(len(gaps)>4))
 
 def verdicts(
     to=None, # As in `claims`
     nbs=None, # As in `statements`
-)->list: # `code`, `chapter`, `says`, `source`, `verdict` (or 'not measured'), `page`, and the `Verdict` or None
+)->list: # `code`, `chapter`, `says`, `source`, `verdict` (or 'not measured'), `page`, whether the terminal is `able` to measure it, and what was `found`: the `Verdict` or None
     "A line for each statement, in their order"
     was,able = claims(to),declared()
-    return [dict(code=k, **o, verdict=was[k]['verdict'] if k in was else 'not measured', page=(was.get(k) or able.get(k) or dict(page=''))['page'], found=was.get(k)) for k,o in statements(nbs).items()]
+    return [dict(code=k, **o, verdict=was[k]['verdict'] if k in was else 'not measured', page=(was.get(k) or able.get(k) or dict(page=''))['page'], able=k in able, found=was.get(k)) for k,o in statements(nbs).items()]
+
+def verdicts_of(
+    chapter:str, # Folder: `06_theory`
+    to=None, # As in `claims`
+)->Markdown: # For the last line of a cell
+    "The statements of a chapter that have a verdict, the largest effect first"
+    found = sorted((o for o in verdicts(to) if o['chapter']==chapter and o['found']), key=lambda o: -max(abs(g['effect']) for g in o['found']['gaps']))
+    rows = [f"| {o['says']} | {linked(o['page'], o['verdict'])} | {effects(o['found'])} {o['found']['unit']} |" for o in found]
+    return Markdown('\n'.join(['| statement | verdict | effects |', '| --- | --- | --- |', *rows]))

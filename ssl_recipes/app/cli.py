@@ -212,8 +212,7 @@ def _at(a): return a.to or str(_heavy('app.rows').results_folder(None))
 def _codes(a): return [*_heavy('app.claims').declared()] if a.codes==['all'] else a.codes
 
 def _claim_list(a):
-    able = _heavy('app.claims').declared()
-    for o in _heavy('app.claims').verdicts(_at(a)): print(f"{o['code']} {'*' if o['code'] in able else ' '} {o['verdict']:13} {o['says']}")
+    for o in _heavy('app.claims').verdicts(_at(a)): print(f"{o['code']} {'*' if o['able'] else ' '} {o['verdict']:13} {o['says']}")
 
 def _claim_run(a):
     for k in _codes(a): print(f"{k}: {_heavy('app.claims').measure(k, a.seeds, a.up_to, _at(a), jobs=a.jobs, threads=a.threads)}")
