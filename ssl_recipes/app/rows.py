@@ -168,7 +168,7 @@ def trained(
     here:bool=False, # Train in this process: for very small things
     **kw, # Settings, named as in `app.settings.MAIN`
 ): # `app.folder.Run`, with `encoder`, `model()`, `data()`, `start()`, `read('metrics')`
-    "The trained encoder of an experiment: trained now, or long ago"
+    "The trained encoder of an experiment: trained now, or long ago, also by other code whose first steps were the same"
     exp = experiment(method, **kw)
     if 'epochs' not in exp: raise BadInput(f"{method} is not trained: possible: supervised, {', '.join(methods())}")
     return open_run(_ensure(exp, threads, here)/'run')
@@ -177,10 +177,17 @@ def _ensure(exp, threads=None, here=False):
     "The folder of an experiment that has been trained"
     at = folder_of(exp)
     at.parent.mkdir(parents=True, exist_ok=True)
-    if (at/'done.json').exists(): return at
+    if there := _kept(exp): return there
     with FileLock(f'{at}.lock'):
-        if not (at/'done.json').exists(): in_child(dict(do='rows._train_here', exp=exp), at, threads, here)
+        if there := _kept(exp): return there
+        in_child(dict(do='rows._train_here', exp=exp), at, threads, here)
     return at
+
+def _kept(exp):
+    "The folder in the cache where the code that stands there, or one that trains alike, has trained an experiment; None if there is none"
+    at = folder_of(exp)
+    others = sorted(at.parent.glob(f'{key(exp)}-*/done.json'), key=lambda o: o.stat().st_mtime, reverse=True)
+    return next((o for o in (at, *(o.parent for o in others)) if (o/'done.json').exists() and (o==at or trains_alike(exp, o.name.split('-')[1]))), None)
 
 # %% ../../nbs/11_app/33_rows.ipynb #4742da20
 def _do(what, exp, at, threads):
@@ -347,7 +354,8 @@ def trains_alike(
     by_code = lambda there: {o['training']:o for o in there.values() if o['of']==of}
     steps = by_code(_prints(to))
     if ask and code in steps and now not in steps: steps = by_code(note_print(exp, to))
-    return code in steps and now in steps and alike(steps[code]|dict(judged={}), steps[now]|dict(judged={}))
+    what = dict(judged={}) if 'epochs' in exp else {} # of a network that is not trained, what judges say of it is all there is
+    return code in steps and now in steps and alike(steps[code]|what, steps[now]|what)
 
 def _prints(to):
     "Fingerprints that were taken: `(key of the small experiment, code)` -> what `fingerprint` returned"

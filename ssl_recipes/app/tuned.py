@@ -86,7 +86,7 @@ def _there(exp, kept, to=None, kw={}):
     me,now = _name(exp, kw),code_version(roots_of(exp))
     def holds(o):
         if o['how']!=_how() and not all(abs(a-b)<=1e-5*abs(b) for a,b in zip(o['steps'], _in_small())): return False
-        return o['code']==now or 'epochs' in exp and trains_alike(exp, o['code'], to, noting(to))
+        return o['code']==now or trains_alike(exp, o['code'], to, noting(to))
     return next((o for o in reversed(kept) if o['tuned']==me and holds(o)), None)
 
 # %% ../../nbs/11_app/34_tuned.ipynb #79c88ba9
