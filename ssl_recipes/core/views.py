@@ -255,7 +255,7 @@ def chosen_views(
     seed:int=0, # Seed of the run
 )->Views: # Two views from one distribution; by default both are the image itself, at that side
     "Each part of SimCLR's views by itself, and noise"
-    s,ts = strength,[RandomResizedCrop(sz, (min_scale,1), (3/4,4/3) if min_scale<1 else (1,1), flip)]
+    s,ts = strength,[RandomResizedCrop(sz, (min_scale,1), flip=flip)]
     more = (s, ColorJitter(0.8*s, 0.8*s, 0.8*s, 0.2*s, p=0.8)),(grey, Grayscale(grey)),(blur, GaussianBlur(blur)),(noise, Noise(1., (0,noise)))
     f = Pipeline(ts+[t for on,t in more if on])
     return Views([f,f], seed)
