@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Transform', 'Flip', 'random_boxes', 'crop_resize', 'RandomResizedCrop', 'luma', 'brighten_', 'contrast_', 'saturate_',
-           'turn_hue_', 'jitter', 'ColorJitter', 'Grayscale', 'Solarize', 'blur', 'GaussianBlur', 'RandomAffine',
-           'Rotate']
+           'turn_hue_', 'jitter', 'ColorJitter', 'Grayscale', 'Solarize', 'Noise', 'blur', 'GaussianBlur',
+           'RandomAffine', 'Rotate']
 
 # %% ../../nbs/00_core/17_transforms.ipynb #b7c416c4
 import itertools,math
@@ -260,6 +260,16 @@ class Solarize(Transform):
         threshold:float=0.5, # From which value on a pixel is inverted, in [0,1]
     ): self.p,self.threshold = _prob(p),float(threshold)
     def change(self, x, key): return torch.where(x>=self.threshold, 1-x, x)
+
+class Noise(Transform):
+    "Add Gaussian noise to every number, more to some images than to others"
+    def __init__(self,
+        p:float=1., # Probability for each image
+        std:tuple=(0.,0.2), # Range of the standard deviation, where a pixel runs from 0 to 1
+    ): self.p,self.std = _prob(p),_span(std, 'std', 0)
+    def change(self, x, key):
+        u = uniform(key, range(2, 2+math.prod(x.shape[1:])), 2.**-25, 1-2.**-25) # never 0 or 1, whose quantiles are infinite
+        return torch.special.ndtri(u).view_as(x).mul_(_col(uniform(key, 1, *self.std))).add_(x).clamp_(0, 1)
 
 # %% ../../nbs/00_core/17_transforms.ipynb #07b90e28
 def blur(

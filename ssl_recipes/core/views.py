@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Pipeline', 'Views', 'simclr_views', 'moco_views', 'byol_views', 'multi_crop', 'one_view', 'moved_views', 'side_of',
-           'dino_views', 'mae_views', 'affine_views']
+           'dino_views', 'mae_views', 'affine_views', 'chosen_views']
 
 # %% ../../nbs/00_core/20_views.ipynb #416db9d1
 import copy,itertools
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from .base import BadInput
 from .draws import fork,sample_key
-from .transforms import ColorJitter,GaussianBlur,Grayscale,RandomAffine,RandomResizedCrop,Solarize,Transform
+from .transforms import ColorJitter,GaussianBlur,Grayscale,Noise,RandomAffine,RandomResizedCrop,Solarize,Transform
 
 # %% ../../nbs/00_core/20_views.ipynb #716efa2f
 class Pipeline:
@@ -242,4 +242,20 @@ def affine_views(
 )->Views: # Two views from one distribution
     "For one object in front of nothing: place, tilt and size change, the shape stays"
     f = Pipeline([RandomAffine(degrees, shift, scale, shear, sz=sz)])
+    return Views([f,f], seed)
+
+def chosen_views(
+    sz:int, # Side of the views, pixels
+    min_scale:float=1., # Smallest area of a crop, as a part of the image; 1: no crop
+    flip:float=0., # Probability of mirroring
+    strength:float=0., # Strength of the colour jitter, as in `simclr_views`
+    grey:float=0., # Probability of grey
+    blur:float=0., # Probability of blur
+    noise:float=0., # Greatest standard deviation of Gaussian noise
+    seed:int=0, # Seed of the run
+)->Views: # Two views from one distribution; by default both are the image itself, at that side
+    "Each part of SimCLR's views by itself, and noise"
+    s,ts = strength,[RandomResizedCrop(sz, (min_scale,1), flip=flip)]
+    more = (s, ColorJitter(0.8*s, 0.8*s, 0.8*s, 0.2*s, p=0.8)),(grey, Grayscale(grey)),(blur, GaussianBlur(blur)),(noise, Noise(1., (0,noise)))
+    f = Pipeline(ts+[t for on,t in more if on])
     return Views([f,f], seed)
