@@ -6,7 +6,7 @@
 __all__ = ['SETTINGS', 'SMALLEST', 'CLAIMS', 'eigen_predictor', 'copy_predictor', 'DirectPred', 'DirectSet', 'directpred_learner',
            'directset_learner']
 
-# %% ../../nbs/07_tricks/60_teachers.ipynb #0d379bce
+# %% ../../nbs/07_tricks/60_teachers.ipynb #268a9631
 import torch
 from torch import nn,Tensor
 from fastcore.foundation import L
@@ -21,7 +21,7 @@ from ..core.train import ssl_learner,taken,trains
 from ..core.views import byol_views
 from ..self_distillation.byol import BYOL,byol_loss
 
-# %% ../../nbs/07_tricks/60_teachers.ipynb #1b82c6ae
+# %% ../../nbs/07_tricks/60_teachers.ipynb #8dd210bc
 @torch.no_grad()
 def eigen_predictor(
     corr:Tensor, # Correlation of projections `(d,d)`, symmetric, without negative eigenvalues
@@ -45,7 +45,7 @@ def copy_predictor(
 def _check(corr):
     if corr.ndim!=2 or corr.shape[0]!=corr.shape[1]: raise BadInput(f"a correlation is square, got {tuple(corr.shape)}")
 
-# %% ../../nbs/07_tricks/60_teachers.ipynb #3b4661dc
+# %% ../../nbs/07_tricks/60_teachers.ipynb #8ee7aa80
 class DirectPred(BYOL):
     "DirectPred: BYOL with a linear predictor that is computed from the correlation of the projections"
     rule = staticmethod(eigen_predictor)
@@ -92,7 +92,7 @@ class DirectPred(BYOL):
         self.corr.copy_(torch.lerp(self.fresh, self.corr, self.rho) if self.corr.any() else self.fresh)
         if self.renew and step%self.renew==0: self.predictor.weight.copy_(self.rule(self.corr, self.eps))
 
-# %% ../../nbs/07_tricks/60_teachers.ipynb #c923ff3f
+# %% ../../nbs/07_tricks/60_teachers.ipynb #753ef7ae
 class DirectSet(DirectPred):
     "DirectSet: as DirectPred, by a rule without eigenvectors"
     rule = staticmethod(copy_predictor)
@@ -106,7 +106,7 @@ class DirectSet(DirectPred):
         renew:int=1, # Steps from one setting of the predictor to the next; above 1 it learns in between, with 0 it only learns
     ): super().__init__(encoder, d_hid, d_out, last_bn, eps, rho, renew)
 
-# %% ../../nbs/07_tricks/60_teachers.ipynb #54bf33f9
+# %% ../../nbs/07_tricks/60_teachers.ipynb #abfb3e8a
 def _learner(M, dls, encoder, views, mom, lr, cbs, kwargs):
     model = M(encoder, **taken(M, kwargs))
     views,lr = byol_views(encoder.sz) if views is None else views,scale_lr(0.2, dls.train.bs) if lr is None else lr
@@ -129,7 +129,7 @@ def directpred_learner(
     "DirectPred (Tian et al. 2021), trained as BYOL"
     return _learner(DirectPred, dls, encoder, views, (mom,mom_end), lr, cbs, kwargs|dict(opt=opt, wd=wd, warmup=warmup))
 
-# %% ../../nbs/07_tricks/60_teachers.ipynb #ca7251bd
+# %% ../../nbs/07_tricks/60_teachers.ipynb #db80d515
 @trains(DirectSet, rules=dict(mom=short_mom))
 def directset_learner(
     dls, # `core.data.loaders`
@@ -156,7 +156,7 @@ SMALLEST = {
     'directpred': {'views': {'name': 'affine'}, 'set': {'d_hid': 32, 'd_out': 16, 'mom': 0.9}, 'life': {'epochs': 6, 'lr': 0.02, 'set': {'last_bn': True, 'lr_end': 0.02}}},
     'directset': {'views': {'name': 'affine'}, 'set': {'d_hid': 32, 'd_out': 16, 'mom': 0.9}, 'life': {'epochs': 6, 'lr': 0.02, 'set': {'last_bn': True, 'lr_end': 0.02}}}} # Method -> the form in which it is proved
 
-# %% ../../nbs/07_tricks/60_teachers.ipynb #0194c2e4
+# %% ../../nbs/07_tricks/60_teachers.ipynb #e9d5326a
 CLAIMS = {
     'Q045': {'says': 'A predictor set by eigendecomposition (DirectPred) is better than a linear one that learns; DirectSet matches it without the decomposition.',
              'source': 'survey 3.4.2; DirectPred; DirectSet', 'metric': 'linear',
