@@ -6,7 +6,6 @@
 __all__ = ['directclr_views', 'SETTINGS', 'SMALLEST', 'directclr_loss', 'DirectCLR', 'directclr_learner']
 
 # %% ../../nbs/07_tricks/40_projector.ipynb #57d7a855
-from functools import partial
 import torch
 from torch import nn,Tensor
 from fastai.learner import Learner
