@@ -9,6 +9,7 @@ __all__ = ['SETTINGS', 'SMALLEST', 'CLAIMS', 'eigen_predictor', 'copy_predictor'
 # %% ../../nbs/07_tricks/60_teachers.ipynb #268a9631
 import torch
 from torch import nn,Tensor
+from fastcore.basics import patch
 from fastcore.foundation import L
 from fastai.learner import Learner
 
@@ -73,24 +74,27 @@ class DirectPred(BYOL):
         z1,z2 = (self.head(self.encoder(v)) for v in (v1,v2))
         return self.predictor(z1),self.predictor(z2),self.teacher(v1),self.teacher(v2),z1.detach(),z2.detach()
 
-    def loss(self,
-        outs:tuple, # What `forward` returned
-        idx:Tensor, # Sample indices `(n,)`: not needed
-    )->Tensor: # Scalar in [0,8]
-        "BYOL's loss; the correlation of this step is remembered"
-        p1,p2,t1,t2,*zs = outs
-        z = torch.cat([gather(o) for o in zs]).to(self.fresh.dtype)
-        self.fresh.copy_(z.T@z/len(z))
-        return byol_loss(p1, t2)+byol_loss(p2, t1)
+# %% ../../nbs/07_tricks/60_teachers.ipynb #347c1542
+@patch
+def loss(self:DirectPred,
+    outs:tuple, # What `forward` returned
+    idx:Tensor, # Sample indices `(n,)`: not needed
+)->Tensor: # Scalar in [0,8]
+    "BYOL's loss; the correlation of this step is remembered"
+    p1,p2,t1,t2,*zs = outs
+    z = torch.cat([gather(o) for o in zs]).to(self.fresh.dtype)
+    self.fresh.copy_(z.T@z/len(z))
+    return byol_loss(p1, t2)+byol_loss(p2, t1)
 
-    @torch.no_grad()
-    def move_state(self,
-        step:int, # Optimiser steps so far
-        n_steps:int, # Of the run
-    )->None: # Nothing
-        "Average the correlation, and set the predictor"
-        self.corr.copy_(torch.lerp(self.fresh, self.corr, self.rho) if self.corr.any() else self.fresh)
-        if self.renew and step%self.renew==0: self.predictor.weight.copy_(self.rule(self.corr, self.eps))
+@patch
+@torch.no_grad()
+def move_state(self:DirectPred,
+    step:int, # Optimiser steps so far
+    n_steps:int, # Of the run
+)->None: # Nothing
+    "Average the correlation, and set the predictor"
+    self.corr.copy_(torch.lerp(self.fresh, self.corr, self.rho) if self.corr.any() else self.fresh)
+    if self.renew and step%self.renew==0: self.predictor.weight.copy_(self.rule(self.corr, self.eps))
 
 # %% ../../nbs/07_tricks/60_teachers.ipynb #753ef7ae
 class DirectSet(DirectPred):
