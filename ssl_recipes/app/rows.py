@@ -186,8 +186,9 @@ def _ensure(exp, threads=None, here=False):
 def _kept(exp):
     "The folder in the cache where the code that stands there, or one that trains alike, has trained an experiment; None if there is none"
     at = folder_of(exp)
+    if (at/'done.json').exists(): return at
     others = sorted(at.parent.glob(f'{key(exp)}-*/done.json'), key=lambda o: o.stat().st_mtime, reverse=True)
-    return next((o for o in (at, *(o.parent for o in others)) if (o/'done.json').exists() and (o==at or trains_alike(exp, o.name.split('-')[1]))), None)
+    return next((o.parent for o in others if trains_alike(exp, o.parent.name.split('-')[1])), None)
 
 # %% ../../nbs/11_app/33_rows.ipynb #4742da20
 def _do(what, exp, at, threads):
