@@ -93,7 +93,7 @@ def move_state(self:DirectPred,
     n_steps:int, # Of the run
 )->None: # Nothing
     "Average the correlation, and set the predictor"
-    self.corr.copy_(torch.lerp(self.fresh, self.corr, self.rho) if self.corr.any() else self.fresh)
+    self.corr.copy_(torch.where(self.corr.any(), torch.lerp(self.fresh, self.corr, self.rho), self.fresh)) # the first is taken as it is; no waiting for a GPU
     if self.renew and step%self.renew==0: self.predictor.weight.copy_(self.rule(self.corr, self.eps))
 
 # %% ../../nbs/07_tricks/60_teachers.ipynb #753ef7ae
